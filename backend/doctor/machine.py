@@ -71,14 +71,18 @@ def budget_gib(preset: Any) -> float | None:
     return None if taps is None else float(taps.budget_gib)
 
 
-def free_memory_bytes() -> int:
-    """Return the memory that this process could still take: the machine's, or what is left of its control group's."""
-    free = _meminfo_bytes(Path("/proc/meminfo"))
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+def free_memory_bytes(meminfo: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return the memory that this process could still take: the machine's, or what is left of its control group's.
+
+    A group's use includes files that the system keeps in memory, such as weights that were fetched. Those that nobody
+    has looked at lately make room for others, so they count as free.
+    """
+    free = _number_of("MemAvailable:", meminfo) * 1024
     try:
-        allowed = int(limit.read_text())
+        allowed = int((group / "memory.max").read_text())
         if allowed < _NO_LIMIT:
-            free = min(free, allowed - int(used.read_text()))
+            used = int((group / "memory.current").read_text())
+            free = min(free, allowed - used + _number_of("inactive_file", group / "memory.stat"))
     except (OSError, ValueError):  # no such group, or "max"
         pass
     return max(0, free)
@@ -125,11 +129,10 @@ def _gpu_memory(device: str, preset: Any, weights_mb: int) -> Finding:
     return Finding("memory", "ok", found)
 
 
-def _meminfo_bytes(path: Path) -> int:
-    for line in path.read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return 0
+def _number_of(name: str, path: Path) -> int:
+    """Return the number behind a name in a file of lines; 0 without that name."""
+    lines = (line.split() for line in path.read_text().splitlines())
+    return next((int(words[1]) for words in lines if words[:1] == [name]), 0)
 
 
 def _gib(size_bytes: float) -> str:

@@ -36,6 +36,20 @@ def test_the_free_memory_is_that_of_this_machine() -> None:
     assert 0 < free_memory_bytes() < 1 << 50
 
 
+@pytest.mark.parametrize(
+    ("limit", "free_mib"), [("max", 4096), ("1073741824", 1024 - 900 + 600), ("838860800", 800 - 900 + 600)]
+)
+def test_files_that_the_system_keeps_in_memory_count_as_free_in_a_container(
+    tmp_path: Path, limit: str, free_mib: int
+) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 9999999 kB\nMemAvailable:    4194304 kB\n")
+    stat = f"anon 1\nfile 2\ninactive_anon 3\ninactive_file {600 * machine.MIB}\nactive_file 5\n"
+    for name, text in {"max": f"{limit}\n", "current": str(900 * machine.MIB), "stat": stat}.items():
+        (tmp_path / f"memory.{name}").write_text(text)
+    assert free_memory_bytes(meminfo, tmp_path) == free_mib * machine.MIB
+
+
 @pytest.mark.parametrize(("name", "gib"), [("paper", 11.0), ("odise", 6.0)])
 def test_a_gpu_has_the_presets_budget(name: str, gib: float) -> None:
     assert budget_gib(load_any_preset(name)) == gib
