@@ -8,8 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from backend.serving.preparing.precompute import BuildFigures
 from backend.serving.stores import StoreSize
+
+
+@dataclass(frozen=True)
+class BuildFigures:
+    """Builds since the start of the process: those that ended well, those that failed, and the seconds of both."""
+
+    built: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+
+    def with_build(self, went_well: bool, seconds: float) -> BuildFigures:
+        """Return the figures with one build more."""
+        return BuildFigures(self.built + went_well, self.failed + (not went_well), self.seconds + seconds)
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from backend.serving.figures import BuildFigures
 from backend.serving.preparing.asking import Answer, ask, is_built_elsewhere
 from backend.serving.preparing.failures import Failures, is_of_all, unexpected
 from backend.serving.preparing.standing import UNWANTED, Standing, Status
@@ -38,19 +39,6 @@ from ovdiff.vocabulary import Category
 logger = logging.getLogger(__name__)
 
 MEASURED_BUILDS = 10
-
-
-@dataclass(frozen=True)
-class BuildFigures:
-    """Builds since the start of the process: those that ended well, those that failed, and the seconds of both."""
-
-    built: int = 0
-    failed: int = 0
-    seconds: float = 0.0
-
-    def with_build(self, went_well: bool, seconds: float) -> BuildFigures:
-        """Return the figures with one build more."""
-        return BuildFigures(self.built + went_well, self.failed + (not went_well), self.seconds + seconds)
 
 
 class _StoppedError(Exception):
@@ -119,11 +107,7 @@ class Precompute:
 
     def status(self, category: Category) -> Status:
         """Return how far the prototypes of a category are."""
-        return self.statuses([category])[category]
-
-    def statuses(self, categories: Iterable[Category]) -> dict[Category, Status]:
-        """Return how far the prototypes of each category are. The bank is asked for each of them."""
-        return {category: status for category, (_, status) in self._ask_all(categories).items()}
+        return self.look([category])[category][1]
 
     def look(self, categories: Iterable[Category]) -> dict[Category, tuple[str, Status]]:
         """Return for each category the key of its prototypes, and how far they are. The bank is asked for each."""
@@ -351,16 +335,19 @@ class Precompute:
         except Exception as error:
             logger.exception("Building %r failed unexpectedly.", category.name)
             failure = self._failures.of_build(unexpected(error))
+        self._end_build(category, self._clock_s() - started_s, failure, of_all=of_all)
+
+    def _end_build(self, category: Category, seconds: float, failure: Status | None, *, of_all: bool) -> None:
+        """Note what became of a build; a failure would meet every category, or concerns this one."""
         if failure is not None:
-            whose = "Every category" if of_all else f"Category {category.name!r}"
-            self._failures.log(whose, failure)
+            self._failures.log("Every category" if of_all else f"Category {category.name!r}", failure)
         with self._changed:
             self._building = None
             if failure is None:
                 self._built.append(category.name)
-                self._build_s.append(self._clock_s() - started_s)
-                logger.info("Category %r is ready after %.1f s.", category.name, self._build_s[-1])
-            self._figures = self._figures.with_build(failure is None, self._clock_s() - started_s)
+                self._build_s.append(seconds)
+                logger.info("Category %r is ready after %.1f s.", category.name, seconds)
+            self._figures = self._figures.with_build(failure is None, seconds)
             self._all_failed = failure if of_all else None
             if not of_all:
                 self._settle(category, failure)
