@@ -6,10 +6,12 @@ A storage that is away is asked again, as for a bank. Nothing is written here.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 from backend.errors import ImageFetchError, ImageSourceError, ImageTooLargeError, UsageError
 from backend.settings import ImageSettings
@@ -60,12 +62,20 @@ def files_below(folder: Path) -> list[Path]:
     """Return all files of a folder and of its subfolders, in the order of their paths; a storage is asked once.
 
     Raises:
-        UsageError: the storage cannot be asked.
+        UsageError: the storage cannot be asked, or a folder cannot be listed.
     """
     if not is_stored(folder):
-        return sorted(file for file in folder.rglob("*") if not file.is_dir())
+        walked = os.walk(folder, onerror=_refuse_folder)
+        return sorted(Path(above, name) for above, _, names in walked for name in names)
     with looking_at():
         return list(folder.rglob("*"))
+
+
+def _refuse_folder(error: OSError) -> NoReturn:
+    raise UsageError(
+        f"The folder {str(error.filename)!r} cannot be listed, so its files would be left out: "
+        f"{error.strerror or error}. Let this user list it, or name the other folders."
+    ) from error
 
 
 def read_bytes(path: Path) -> bytes:

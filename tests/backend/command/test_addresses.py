@@ -53,6 +53,28 @@ def filled(bucket: Any) -> Any:
     return bucket
 
 
+def test_a_folder_that_cannot_be_listed_is_not_left_out_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its images were missing from the run, which said that all was well."""
+    for name in ("b/2.png", "b/closed/3.png", "a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "link").symlink_to(tmp_path / "b")
+    names = [file.relative_to(tmp_path).as_posix() for file in files_below(tmp_path)]
+    assert names == ["a.png", "b/2.png", "b/closed/3.png"]
+    ask = os.scandir
+
+    def refuse(path: str) -> Any:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return ask(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UsageError, match=r"The folder '.*/b/closed' cannot be listed.*: Permission denied\. Let this"):
+        files_below(tmp_path)
+
+
 def test_what_is_no_address_is_a_path() -> None:
     for text in ("photos", "./a:b.png", "C:/photos", "/photos/a.png"):
         assert image_path(text) == Path(text) and not is_stored(image_path(text))
