@@ -85,6 +85,8 @@ def require_writable(option: str, path: Path) -> None:
 
 def is_own_picture(path: Path) -> bool:
     """Return whether `write_png` made a file; only the file's beginning is read."""
+    if not path.is_file():  # What is read of a pipe here could not be read again.
+        return False
     name, text = _MARK
     chunk = f"tEXt{name}\0{text}".encode("latin-1")
     try:

@@ -62,5 +62,6 @@ def test_what_was_drawn_here_is_known_again(tmp_path: Path) -> None:
         assert is_own_picture(tmp_path / name)
     RED.save(tmp_path / "theirs.overlay.png")
     (tmp_path / "text.png").write_bytes(b"tEXtSoftware\0ovdiff")
-    for name in ("theirs.overlay.png", "text.png", "missing.png"):
+    os.mkfifo(tmp_path / "pipe.png")  # as of a shell's <(...)
+    for name in ("theirs.overlay.png", "text.png", "missing.png", "pipe.png"):
         assert not is_own_picture(tmp_path / name)
