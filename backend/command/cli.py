@@ -165,11 +165,17 @@ def _status(options: argparse.Namespace) -> int:
         return FAILED
     except (BackendError, OVDiffError, ConverterError, OSError) as error:
         _give_stdout_up()
-        complain(error)
+        complain(_in_words(error) if isinstance(error, OSError) else error)
         return FAILED
     except KeyboardInterrupt:
         complain("ended by Ctrl-C; what was finished is kept.")
         return INTERRUPTED
+
+
+def _in_words(error: OSError) -> str:
+    """Return an error of the system as a person reads it: the file, and what is wrong with it."""
+    named = "" if error.filename is None else f"{str(error.filename)!r}: "
+    return f"{named}{error.strerror or error}."
 
 
 def _give_stdout_up() -> None:

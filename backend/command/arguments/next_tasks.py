@@ -16,6 +16,7 @@ from backend.command.arguments.shared import (
     add_engine_options,
     engine_of,
     image_path,
+    whole_number,
 )
 from backend.settings import Settings
 
@@ -36,16 +37,14 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     words.add_argument("--categories", metavar=CATEGORIES_FORM, help=CATEGORIES_HELP)
     words.add_argument("--label-config", type=Path, metavar="FILE.xml", help="the label config of a project")
     tasks.add_argument(
-        "--limit", type=_count, default=_LIMIT, metavar="N", help=f"print so many images at most (default: {_LIMIT})"
+        "--limit",
+        type=whole_number,
+        default=_LIMIT,
+        metavar="N",
+        help=f"print so many images at most (default: {_LIMIT})",
     )
     add_engine_options(tasks)
     tasks.set_defaults(act=_next_tasks)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r:.200}")
-    return int(text)
 
 
 def _next_tasks(options: argparse.Namespace, settings: Settings) -> None:

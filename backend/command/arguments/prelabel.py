@@ -16,6 +16,7 @@ from backend.command.arguments.shared import (
     engine_of,
     image_folder,
     project_number,
+    require_images,
     whole_number,
 )
 from backend.errors import UsageError
@@ -120,6 +121,7 @@ def _rows(options: argparse.Namespace, settings: Settings) -> tuple[Manifest, Ad
     if options.manifest is None:
         if options.image_column is not None or options.carry is not None:
             raise UsageError("--image-column and --carry concern --manifest, which names the rows.")
+        require_images(options)
         return None
     if options.query is not None or options.changed_only or options.unannotated:
         raise UsageError(

@@ -111,9 +111,23 @@ def image_reader(options: argparse.Namespace, settings: Settings) -> ReadImage:
     from backend.command.addresses import ImagesBelow
     from backend.command.learn import images_from, images_in
 
+    require_images(options)
     if options.images is not None:
         return images_in(ImagesBelow(options.images, options.image_root, settings.images))
     return images_from(settings.label_studio, settings.images)
+
+
+def require_images(options: argparse.Namespace) -> None:
+    """Refuse an --image-root that nothing would read.
+
+    Raises:
+        UsageError: there is no --images.
+    """
+    if options.image_root and options.images is None:
+        raise UsageError(
+            f"--image-root {options.image_root} precedes the names of files in --images; name their folder there, or "
+            "leave it out: images are then fetched from where the tasks say."
+        )
 
 
 def project_number(text: str) -> int:

@@ -404,6 +404,11 @@ def test_looking_things_up_needs_no_torch(arguments: list[str]) -> None:
     assert "numpy" in run.stderr.split()
 
 
+def test_a_file_that_is_not_there_is_named_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["learn", "export.json", "--label-config", "gone.xml"]) == cli.FAILED
+    assert capsys.readouterr().err == "ovdiff: 'gone.xml': No such file or directory.\n"
+
+
 def test_a_file_is_no_bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """It was said to hold no prototypes, or its leases could not be read."""
     (tmp_path / "file").touch()
@@ -422,7 +427,7 @@ def test_what_stdout_does_not_take_is_an_error(
     with open("/dev/full", "w") as full:  # noqa: PTH123
         monkeypatch.setattr(sys, "stdout", full)
         assert cli.main(["presets", verb, *(["paper"] if verb == "show" else [])]) == cli.FAILED
-    assert capsys.readouterr().err == "ovdiff: [Errno 28] No space left on device\n"
+    assert capsys.readouterr().err == "ovdiff: No space left on device.\n"
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as pipe:

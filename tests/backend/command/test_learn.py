@@ -70,6 +70,16 @@ def test_annotated_tasks_become_lessons_and_a_second_run_adds_nothing(
     assert {path: path.read_bytes() for path in store.folder.iterdir()} == before
 
 
+def test_what_precedes_the_names_of_files_wants_their_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was read by nobody, and every image was fetched from where its task says."""
+    write_export(tmp_path, task(1, both(11)))
+    for command in (["learn", "export.json", "--label-config", "config.xml"], ["prelabel", "--project", "1"]):
+        assert cli.main([*command, "--image-root", "s3://bucket/"]) == cli.WRONG_USE
+        assert "--image-root s3://bucket/ precedes the names of files in --images" in capsys.readouterr().err
+
+
 def test_a_changed_annotation_replaces_the_older_lesson_of_its_task(
     tmp_path: Path, store: LessonStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
