@@ -33,8 +33,10 @@ _log = logging.getLogger(__name__)
 _PRELOADED = ["benchmarks.gpu.imported"]
 _END_S = 20.0
 _LOOK_EVERY_S = 1.0
-_LONGEST_S = 300.0
-"""Of a measurement: one that hangs is ended, so that the others have their time."""
+_LONGEST_S = 420.0
+"""Of a measurement: one that hangs is ended, so that the others have their time. To compile takes some minutes."""
+_MOST_PROCESSES = 6
+"""Of a group: each takes its time to import the libraries, and a GPU may be lost for good."""
 _UNTIL_THE_END = ("training",)
 """Groups whose measurements end by themselves when the call does."""
 _LOST = 70
@@ -108,10 +110,14 @@ def unfinished(groups: Mapping[str, Results], names: Sequence[str]) -> list[str]
 
 
 def _run_group(processes: Any, call: Call, group: str, deadline: float) -> None:
-    """Run a group's measurements; after a process that ended early, another one goes on."""
+    """Run a group's measurements; after a process that ended early, another one goes on, but not for ever."""
     path = _path(call, group)
     _forget_failures(path)
-    while (left := deadline - time.monotonic()) > 0:
+    for number in range(1, _MOST_PROCESSES + 1):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            _log.warning("%s: no time is left for it", group)
+            return
         _log.info("%s: begun, %.1f minutes left", group, left / 60)
         process = processes.Process(target=measure_group, args=(call, group, deadline))
         process.start()
@@ -122,12 +128,11 @@ def _run_group(processes: Any, call: Call, group: str, deadline: float) -> None:
             results[name] = {"failed": why} if why else NOT_REACHED
             _log.error("%s, %s: %s", group, name, why or "the call's time was over")
         is_left, goes_on = NOT_REACHED in results.values(), bool(begun) or process.exitcode == _LOST
-        if is_left and not goes_on and process.exitcode:
-            results["group"] = {"failed": why}
+        if is_left and process.exitcode and why and (not goes_on or number == _MOST_PROCESSES):
+            results["group"] = {"failed": f"{why}, and so did {number - 1} before it" if number > 1 else why}
         _write(path, results)
         if not (is_left and goes_on):
             return
-    _log.warning("%s: no time is left for it", group)
 
 
 def _ended(process: Any, path: Path, deadline: float, longest_s: float) -> str:

@@ -173,7 +173,7 @@ def _matching(name: str) -> Prepare:
         device = parts.models.device
         table = prototype_table(parts.preset, width, CATEGORIES, device)
         table.vectors.copy_(torch.nn.functional.normalize(torch.randn_like(table.vectors), dim=1))
-        maps = torch.randn(count, width, cells, cells)
+        maps = torch.randn(count, width, cells, cells, device=device)  # where features are when they are matched
         return lambda: class_scores(maps, table, [BACKGROUND, *range(CATEGORIES)])
 
     return prepare

@@ -255,6 +255,13 @@ def test_where_a_failure_took_the_gpu_along_another_process_goes_on(
     assert not lost
 
 
+def test_a_gpu_that_is_lost_for_good_takes_little_of_the_time(call: running.Call, made: dict[str, Any]) -> None:
+    made |= {f"crash {number}": lambda: _raise(SystemExit(70)) for number in range(20)}
+    found = running.run_groups(call)["made"]
+    assert found["group"] == {"failed": "its process ended with exit code 70, and so did 5 before it"}
+    assert sum("failed" in entry for entry in found.values()) == running._MOST_PROCESSES + 1
+
+
 def test_processes_that_use_a_gpu_are_not_forked() -> None:
     """Torch refuses a GPU to a process that was forked after torch, or diffusers at its import, asked for one."""
     assert running.processes_for("cuda").get_start_method() == "spawn"
