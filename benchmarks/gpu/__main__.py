@@ -63,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with whole_text_file(call.out / "gpu.json") as file:
         json.dump(told, file, indent=1)
     print("\n".join(table(told)))
-    if any("failed" in entry for name in call.groups for entry in groups.get(name, {}).values()):
+    asked = [entry for name in call.groups for entry in groups.get(name, {}).values()]
+    if any("failed" in entry or _failed_tests(entry) for entry in asked):
         return _FAILED
     if left := unfinished(groups, call.groups):
         print(f"Time was over; call again with the same --out to go on with {'; '.join(left)}.", file=sys.stderr)
@@ -79,8 +80,14 @@ def table(told: Mapping[str, Any]) -> list[str]:
         reached = {None: "", True: ", reached", False: ", NOT reached"}[goal["reached"]]
         lines.append(f"  {goal['goal']}: {measured} ({goal['bound']}{reached})")
     for name, group in told["groups"].items():
-        lines += ["", f"{name}:", *(f"  {what}: {_line(entry)}" for what, entry in group.items())]
+        lines += ["", f"{name}:"]
+        for what, entry in group.items():
+            lines += [f"  {what}: {_line(entry)}", *(f"    FAILED: {test}" for test in _failed_tests(entry))]
     return lines
+
+
+def _failed_tests(entry: Mapping[str, Any]) -> list[str]:
+    return list(entry.get("found", {}).get("failures", {}))
 
 
 def _line(entry: Mapping[str, Any]) -> str:

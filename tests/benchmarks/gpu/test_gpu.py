@@ -184,7 +184,13 @@ def test_a_group_that_no_time_was_left_for_is_told(call: running.Call, made: dic
 
 @pytest.mark.parametrize(
     ("entry", "status"),
-    [({"found": {}}, 0), ({"failed": "no room"}, 1), (running.NOT_REACHED, 3), ({"found": {"finished": False}}, 3)],
+    [
+        ({"found": {}}, 0),
+        ({"failed": "no room"}, 1),
+        ({"found": {"failures": {"a test": "its message"}}}, 1),
+        (running.NOT_REACHED, 3),
+        ({"found": {"finished": False}}, 3),
+    ],
 )
 def test_the_exit_status_tells_what_failed_from_what_was_not_reached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: dict[str, Any], status: int
