@@ -30,7 +30,7 @@ import numpy as np
 from converters.datasets.data_yaml import data_yaml_text
 from converters.datasets.image_copies import copy_image
 from converters.encodings.coco_rle import coco_rle_area, coco_rle_bbox_xywh
-from converters.encodings.masks import Mask, has_holes, mask_iou
+from converters.encodings.masks import Mask, has_holes, label_parts, mask_box, mask_iou
 from converters.encodings.polygons import Polygon, mask_to_polygons, polygons_to_mask
 from converters.errors import YOLOError
 from converters.files.image_files import SizeLookup
@@ -289,10 +289,10 @@ class _LineWriter:
 
     def _polygons(self, region: Region, mask: Mask) -> list[Polygon]:
         """Return the polygons of a region, one for each line that is written."""
-        parts = mask_to_polygons(mask, self._options.tolerance_px, self._options.max_vertices)
         drawn = region.drawn_polygon(self._options.max_vertices)
-        if drawn is not None and len(parts) == 1:
+        if drawn is not None and label_parts(mask[mask_box(mask)])[1] == 1:
             return [drawn]
+        parts = mask_to_polygons(mask, self._options.tolerance_px, self._options.max_vertices)
         self._tally.note("regions whose holes were filled", int(has_holes(mask)))
         self._tally.note("regions whose parts were joined by lines", int(len(parts) > 1))
         return [parts[0] if len(parts) == 1 else join_polygons(parts)]

@@ -58,8 +58,10 @@ def mask_iou(first: Mask, second: Mask) -> float:
     require_mask(second)
     if first.shape != second.shape:
         raise MaskError(f"expected masks of one shape, got {first.shape} and {second.shape}")
-    union = np.count_nonzero(first | second)
-    return float(np.count_nonzero(first & second) / union) if union else 1.0
+    inside = mask_box(first)
+    shared = np.count_nonzero(first[inside] & second[inside])
+    union = np.count_nonzero(first) + np.count_nonzero(second) - shared
+    return float(shared / union) if union else 1.0
 
 
 def mask_box(mask: Mask) -> tuple[slice, slice]:
