@@ -1,7 +1,8 @@
 """The service predicts whole projects by itself, where a setting says so: one at a time, and after everybody else.
 
 A project's turn comes when each of its categories has prototypes or failed, and again when its model version changes,
-or when Label Studio says that it has new tasks. What is done is read from Label Studio, so a restart costs a look.
+or when Label Studio says that it has new tasks, and once a day: Label Studio says so once, and waits a second for an
+answer. What is done is read from Label Studio, so a restart costs a look.
 Tasks that failed are tried again without the others, after pauses that double.
 Before each task it waits until no request for predictions and no click is in the service. What it has begun is
 finished: one task, or on a device with the option ``together`` those that make full groups. Their images wait for room
@@ -45,6 +46,7 @@ logger = logging.getLogger(__name__)
 LOOK_EVERY_S = 5.0  # for a project that is due; a look asks the bank for the categories of each project
 PAUSE_S = 60.0  # between two runs over one project: anybody can send an event that says that tasks were added
 YIELD_S = 0.05  # how soon it is noticed that nobody asks for anything any more
+EVERY_S = 24 * 3600.0  # an event of new tasks may be lost, and a project may have no webhook
 LONGEST_PAUSE_S = 6 * 3600.0  # between two tries of tasks that fail: an image may come back, or never
 
 
@@ -89,6 +91,7 @@ class _Record:
         failed_runs: how often they were tried again.
         tried: the model version under which they were tried.
         tidy_at_s: when a run is due because what was replaced is old enough to be deleted.
+        look_at_s: when a run is due because an event may have been lost.
         last: what became of the last run, as /status tells it.
     """
 
@@ -100,6 +103,7 @@ class _Record:
     failed_runs: int = 0
     tried: str = ""
     tidy_at_s: float = math.inf
+    look_at_s: float = math.inf
     last: dict[str, Any] | None = None
 
     def note_failed(self, outcome: Outcome, now_s: float, retry_s: float, *, is_whole: bool) -> None:
@@ -215,7 +219,7 @@ class Background:
         standing = self._office.standing(labelling.categories)
         if standing.pending or not standing.ready:
             return False
-        if record.is_asked_for or now_s >= min(record.tidy_at_s, record.failed_at_s):
+        if record.is_asked_for or now_s >= min(record.tidy_at_s, record.failed_at_s, record.look_at_s):
             return True
         return record.done != self._basis.version(labelling, standing.ready)
 
@@ -230,7 +234,8 @@ class Background:
         """Predict a project: all tasks that lack a prediction, or those that failed, where nothing else is due."""
         record, run, ended, is_ready = self._records[uid], None, "", True
         with self._lock:
-            is_whole = record.is_asked_for or self._clock_s() >= record.tidy_at_s or not record.failed
+            all_at_s = min(record.tidy_at_s, record.look_at_s)
+            is_whole = record.is_asked_for or self._clock_s() >= all_at_s or not record.failed
             record.is_asked_for = False
         try:
             lock = lock_project(self._basis.settings.data_dir, uid)
@@ -285,7 +290,7 @@ class Background:
             record.not_before_s = now_s + (settings.retry_failed_after_s if at_end is None and is_ready else PAUSE_S)
             if is_whole:
                 record.done = "" if at_end is None else at_end.version
-                record.tidy_at_s = math.inf
+                record.tidy_at_s, record.look_at_s = math.inf, now_s + EVERY_S
             if outcome is not None and outcome.waiting:
                 after_s = max(settings.delete_replaced_after_s, settings.retry_failed_after_s)
                 record.tidy_at_s = min(record.tidy_at_s, now_s + after_s)

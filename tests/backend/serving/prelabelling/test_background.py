@@ -150,6 +150,17 @@ def test_new_tasks_are_predicted_when_label_studio_tells_of_them(studio: Project
     assert eventually(lambda: all(len(each) == 1 for each in versions(studio)))
 
 
+def test_new_tasks_of_which_no_event_told_are_found_after_a_while(
+    studio: ProjectStudio, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.serving.prelabelling.background.EVERY_S", 0.3)
+    service = start()
+    service.setup(PROJECT_UID, CONFIG)
+    assert eventually(lambda: last(service).get("predicted") == 5)
+    studio.add_tasks(2)
+    assert eventually(lambda: all(len(each) == 1 for each in versions(studio)))
+
+
 @pytest.mark.parametrize("characters", [200, 20_000], ids=["many tasks", "a large task"])
 def test_an_import_whose_event_is_cut_off_before_its_project_is_predicted_too(
     studio: ProjectStudio, start: Start, characters: int
