@@ -182,13 +182,16 @@ def machine(device: str, workers: int) -> dict[str, Any]:
     """Return what the figures' seconds depend on, and the versions of the libraries."""
     import torch
 
-    on_gpu = device.startswith("cuda") and torch.cuda.is_available()
+    from ovdiff.models.devices import device_name
+
+    name = device_name(device)  # Options may follow it.
+    on_gpu = name.startswith("cuda") and torch.cuda.is_available()
     return {
-        "device": torch.cuda.get_device_name(device) if on_gpu else device,
+        "device": torch.cuda.get_device_name(name) if on_gpu else device,
         "processor": platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
         "workers": workers,
-        "peak_mib": _peak_mib(on_gpu, device),
+        "peak_mib": _peak_mib(on_gpu, name),
         "python": platform.python_version(),
         "versions": {name: found for name in _LIBRARIES if (found := _version(name))},
     }

@@ -5,6 +5,7 @@ examples ── Views ──> FeatureStore ── the captioner learns, or rests
 """
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -255,7 +256,8 @@ class TrainingRun:
         try:
             yield
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if type(error) is RuntimeError and "allocate memory" not in str(error):
+            is_told = isinstance(error, torch.OutOfMemoryError | MemoryError)
+            if not is_told and not re.search("allocate memory|out of memory", str(error)):
                 raise
             advice = for_a_training(self.preset)
             raise DeviceMemoryError(f"The training does not fit into the device's memory. {advice}") from error

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ovdiff import Bank
 from ovdiff.engines import load_any_preset, make_engine
@@ -70,6 +71,15 @@ def test_weights_are_named_by_what_identifies_them_even_where_they_are_not_at_ha
 
 def test_a_preset_without_models_has_no_weights() -> None:
     assert weights_of(FakePreset("fake")) == {}
+
+
+def test_a_gpu_whose_name_has_options_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch knows no such name, and an evaluation asks for it when all images are done."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda name: f"the GPU {torch.device(name)}")
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda name: torch.device(name).index << 20)
+    found = machine("cuda:1+compile-resident", 1)
+    assert found["device"] == "the GPU cuda:1" and found["peak_mib"] == 1.0
 
 
 def test_the_machine_is_named() -> None:

@@ -236,8 +236,9 @@ def test_a_lack_of_room_and_memory_is_said_with_what_to_lower(
     for error in (torch.OutOfMemoryError("CUDA"), RuntimeError("DefaultCPUAllocator: can't allocate memory")):
         with pytest.raises(DeviceMemoryError, match=words), run.saying_what_to_lower():
             raise error
-    with pytest.raises(RuntimeError, match="another"), run.saying_what_to_lower():
-        raise RuntimeError("another")
+    for other in (RuntimeError("another"), torch.AcceleratorError("CUDA error: another illegal memory access", 700)):
+        with pytest.raises(type(other), match="another"), run.saying_what_to_lower():
+            raise other
 
     def too_large(_: object) -> None:
         raise torch.OutOfMemoryError("CUDA")
