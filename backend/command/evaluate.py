@@ -233,7 +233,7 @@ def _evaluated(
 
 def _complain_of(failed: Sequence[Failure]) -> None:
     for each in failed[:_NAMED]:
-        complain(f"{each.image}: {each.why}")
+        complain(f"{each.image}: {each.why.removeprefix(f'{each.image}: ')}")
     if failed:
         raise RequestError(
             f"{len(failed)} images could not be evaluated; the figures are of the others. Mend them and run the "

@@ -272,6 +272,11 @@ def _image(path: Path, size_hw: tuple[int, int] | None) -> NDArray[np.uint8]:
 def _whole_annotation(record: ImageRecord, lost_regions_alone: bool, name: str) -> Annotation:
     annotation = record.preferred_annotation()
     faults = [f"{item.reason}: {item.where}" for item in record.left_out]
+    if annotation is None and record.predictions:
+        raise DatasetError(
+            f"{name}: its annotations have scores, so a model found them, and they are no truth. Name a file that "
+            "people made."
+        )
     if annotation is None or annotation.lost_regions or (faults and not lost_regions_alone):
         raise DatasetError(f"{name}: its labels cannot be read whole: {'; '.join(faults[:3]) or 'it has none'}.")
     return annotation

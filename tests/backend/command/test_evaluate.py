@@ -23,7 +23,7 @@ from ovdiff.evaluation.dataset import Dataset, LabelledImage
 from ovdiff.evaluation.datasets.drawn import USUAL
 from ovdiff.evaluation.datasets.voc import VOC21
 from ovdiff.evaluation.result import read_result
-from ovdiff.evaluation.run import Protocol
+from ovdiff.evaluation.run import Failure, Protocol
 from ovdiff.presets import Preset
 from ovdiff.presets.preset import preset_to_mapping
 from tests.fakes.coloured_dataset import MakesEngine, Squares
@@ -124,6 +124,9 @@ def test_images_that_fail_are_named_and_the_others_are_in_the_result(
     assert "square-3: The picture of square-3 is damaged." in capsys.readouterr().err
     assert len(read_result(plan.out).images) == 11
     assert read_result(plan.out).failed[0]["image"] == "square-3"
+    with pytest.raises(RequestError):
+        command._complain_of([Failure("a.png", "a.png: its labels cannot be read whole.")])
+    assert capsys.readouterr().err == "ovdiff: a.png: its labels cannot be read whole.\n"
 
 
 def test_the_page_and_the_markdown_file_stand_beside_the_result(plan: EvaluationPlan) -> None:

@@ -211,6 +211,17 @@ def test_a_truth_that_is_damaged_is_no_truth(records: list[ImageRecord], tmp_pat
         source().read("a.png")
 
 
+def test_what_a_model_found_is_no_truth(records: list[ImageRecord], tmp_path: Path) -> None:
+    """It was said of each image that it has no labels."""
+    source = _coco(records, tmp_path)
+    content = json.loads(source.path.read_text())
+    for annotation in content["annotations"]:
+        annotation["score"] = 0.5
+    source.path.write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match=r"a.png: its annotations have scores, so a model found them"):
+        source().read("a.png")
+
+
 ANSWERS = """<Choices name="how" toName="image"><Choice value="partial"/><Choice value="whole"/></Choices>
 <RectangleLabels name="box" toName="image"><Label value="boat"/></RectangleLabels></View>"""
 
