@@ -45,6 +45,7 @@ from converters.console import (
     answering,
     complain,
     describe_commands,
+    in_words,
     show_examples,
 )
 from converters.errors import ConverterError
@@ -102,10 +103,7 @@ def _run(command: Run, called: str, options: argparse.Namespace) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        name = error.filename
-        complain(
-            called, error if name is None else f"{str(name)!r} cannot be used: {error.strerror}. Correct its path."
-        )
+        complain(called, in_words(error))
     return FAILED
 
 

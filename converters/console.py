@@ -168,6 +168,13 @@ def complain(command: str, text: object) -> None:
     sys.stderr.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
+def in_words(error: OSError) -> str:
+    """Return an error of the system as a person reads it: the file, what is wrong with it, and what to do."""
+    if error.filename is None:
+        return f"{error.strerror or error}."
+    return f"{str(error.filename)!r} cannot be used: {error.strerror}. Correct its path."
+
+
 def say_counts(counts: ConversionCounts, more: str = "") -> int:
     """Print how much was read and written, and return the exit status.
 

@@ -119,7 +119,7 @@ from backend.command.console import complain
 from backend.errors import BackendError, SettingsError, UsageError
 from backend.logs import log_to
 from backend.settings import read_settings
-from converters.console import Parser, add_answer_options, answering, describe_commands, show_examples
+from converters.console import Parser, add_answer_options, answering, describe_commands, in_words, show_examples
 from converters.errors import ConverterError
 from converters.workers import ENDING_S
 from ovdiff.errors import MissingExtraError, OVDiffError, PlanError, PresetError, VocabularyError
@@ -165,17 +165,11 @@ def _status(options: argparse.Namespace) -> int:
         return FAILED
     except (BackendError, OVDiffError, ConverterError, OSError) as error:
         _give_stdout_up()
-        complain(_in_words(error) if isinstance(error, OSError) else error)
+        complain(in_words(error) if isinstance(error, OSError) else error)
         return FAILED
     except KeyboardInterrupt:
         complain("ended by Ctrl-C; what was finished is kept.")
         return INTERRUPTED
-
-
-def _in_words(error: OSError) -> str:
-    """Return an error of the system as a person reads it: the file, and what is wrong with it."""
-    named = "" if error.filename is None else f"{str(error.filename)!r}: "
-    return f"{named}{error.strerror or error}."
 
 
 def _give_stdout_up() -> None:

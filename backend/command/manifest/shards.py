@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from backend.command.files import require_writable
 from backend.errors import RequestError, UsageError
 from converters.datasets.rle_table import coco_to_rle_table, read_rle_table_head, require_library
 from converters.errors import ConverterError
 from converters.files.json_stream import read_json_member
 from converters.files.json_values import Json, JsonObject
 from converters.files.output import JsonDocument, json_document
+from ovdiff.storage import is_stored
 from ovdiff.storage.files import write_whole
 
 Format = Literal["coco", "parquet"]
@@ -48,10 +50,11 @@ class ShardFolder:
         return f"shard-{index:06}{SUFFIXES[self.format]}"
 
     def require_usable(self) -> None:
-        """Check that the folder can be listed and its format written, before anything is built.
+        """Check that the folder can be listed and written, and its format too, before anything is built.
 
         Raises:
-            UsageError: there is something else in the folder's place, or shards of the other format.
+            UsageError: there is something else in the folder's place, or shards of the other format; or nothing can be
+                written there.
             CocoError: the library of the format is not installed.
             StorageError: a storage refuses, or is away for too long.
         """
@@ -64,6 +67,8 @@ class ShardFolder:
                 f"--out is {str(self.path)!r}, which cannot be listed: {error.strerror or error}. Name a folder, or "
                 "what is not there yet."
             ) from error
+        if not is_stored(self.path):
+            require_writable("--out", self.path / INDEX)
 
     def shards(self) -> frozenset[int]:
         """Return the numbers of the shards that are there; a storage is asked a question for each thousand.

@@ -406,7 +406,9 @@ def test_looking_things_up_needs_no_torch(arguments: list[str]) -> None:
 
 def test_a_file_that_is_not_there_is_named_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["learn", "export.json", "--label-config", "gone.xml"]) == cli.FAILED
-    assert capsys.readouterr().err == "ovdiff: 'gone.xml': No such file or directory.\n"
+    assert (
+        capsys.readouterr().err == "ovdiff: 'gone.xml' cannot be used: No such file or directory. Correct its path.\n"
+    )
 
 
 def test_a_file_is_no_bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

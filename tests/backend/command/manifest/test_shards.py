@@ -69,6 +69,8 @@ def test_a_folder_is_looked_at_before_it_is_needed(tmp_path: Path, monkeypatch: 
             UsageError, match=r"--out is '.*out.*', which cannot be listed: Not a directory. Name a folder"
         ):
             ShardFolder(path, "coco").require_usable()
+    with pytest.raises(UsageError, match=r"--out is '/proc/new/index.json', and nothing can be written in '/proc'"):
+        ShardFolder(Path("/proc/new"), "coco").require_usable()  # a whole shard was segmented before
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(
         CocoError, match=r"expected pyarrow.* to be installed. In a checkout .*: pip install '.\[ray\]'"
