@@ -7,6 +7,7 @@ continues a run that was interrupted, and a run on a finished project does nothi
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import fsum
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
@@ -88,8 +89,9 @@ def choose_scenes(count: int) -> list[DemoScene]:
     return [DemoScene(index) for index in sorted(chosen)]
 
 
-def _visible_names(scene: DemoScene) -> set[str]:
-    return set(scene.render(_CHOOSING_SIZE_PX).visible()) & {*THINGS, *STUFF}
+@cache
+def _visible_names(scene: DemoScene) -> frozenset[str]:
+    return frozenset(scene.render(_CHOOSING_SIZE_PX).visible()) & {*THINGS, *STUFF}
 
 
 def write_images(scenes: Iterable[DemoScene], folder: Path, size_px: int) -> list[Path]:

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-from ovdiff.bank.json_values import described, fits
+from ovdiff.bank.json_values import described, fits, hints_of
 from ovdiff.bank.judgement import Judgement
 from ovdiff.bank.recipe import SCHEMA_VERSION, Recipe
 from ovdiff.curation.curation import is_identity
@@ -96,7 +96,7 @@ def json_to_card(text: str, path: Path) -> Card:
         raise BankCorruptError(path, f"its card is {type(values).__name__}, expected an object")
     if "sha256" not in values:
         raise BankCorruptError(path, "its card has no checksum")
-    hints = get_type_hints(Card)
+    hints = hints_of(Card)
     known = {name: value for name, value in values.items() if name in hints}  # A later version may add values.
     for name, value in known.items():
         if not fits(hints[name], value):

@@ -5,8 +5,12 @@ Tested through the cards by tests/ovdiff/bank/test_card.py and tests/ovdiff/bank
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
+
+hints_of = cache(get_type_hints)
+"""The types of a dataclass's fields by name, worked out once: a set's card is read at each question for the set."""
 
 
 def fits(hint: Any, value: Any) -> bool:
@@ -19,7 +23,7 @@ def fits(hint: Any, value: Any) -> bool:
     if origin is Mapping:
         return isinstance(value, dict) and all(fits(arguments[1], item) for item in value.values())
     if is_dataclass(hint):
-        wanted = get_type_hints(hint)
+        wanted = hints_of(hint)  # type: ignore[arg-type]  # a class can be hashed
         if not isinstance(value, dict) or value.keys() != {entry.name for entry in fields(hint)}:
             return False
         return all(fits(wanted[name], item) for name, item in value.items())

@@ -5,9 +5,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-from ovdiff.bank.json_values import described, fits
+from ovdiff.bank.json_values import described, fits, hints_of
 from ovdiff.bank.lessons import LESSON_VERSION, Lesson, LessonSource, LessonWord
 from ovdiff.errors import LessonCorruptError
 
@@ -96,7 +96,7 @@ def json_to_lesson_card(text: str, path: Path) -> LessonCard:
         raise LessonCorruptError(path, f"its card is not JSON ({error})") from error
     if not isinstance(values, dict):
         raise LessonCorruptError(path, f"its card is {type(values).__name__}, expected an object")
-    hints = get_type_hints(LessonCard)
+    hints = hints_of(LessonCard)
     if missing := sorted(hints.keys() - values.keys()):
         raise LessonCorruptError(path, f"its card has no {missing[0]!r}")
     for name, hint in hints.items():

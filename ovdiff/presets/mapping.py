@@ -10,6 +10,7 @@ import hashlib
 import json
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from ovdiff.errors import PresetError
@@ -22,6 +23,7 @@ TableTypes = Mapping[str, Callable[[str], type[Any] | None]]
 The function is called with the table's name. It returns ``None`` if no part has a table of that name."""
 
 _TABLES_OF = "tables_of"
+_hints_of = cache(get_type_hints)
 
 
 class Entry(NamedTuple):
@@ -112,7 +114,7 @@ class _Reader:
         missing = [name for name, entry in declared.items() if _required(entry) and name not in mapping]
         if missing:
             raise PresetError(f"{self.where}: missing field {_join(path, missing[0])!r}. A preset must give it.")
-        hints = get_type_hints(cls)
+        hints = _hints_of(cls)  # type: ignore[arg-type]  # a class can be hashed
         return cls(**{key: self._value(hints[key], value, _join(path, key)) for key, value in known.items()}, **added)
 
     def _added(self, cls: type[Any], mapping: Mapping[str, Any], path: str) -> dict[str, tuple[tuple[str, Any], ...]]:

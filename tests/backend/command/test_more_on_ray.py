@@ -109,7 +109,7 @@ def test_stored_features_are_those_of_one_process(
     write_panoptic(here, 3)
     Path("small.toml").write_text(SMALL + "[taps]\nbatch_size = 2\n")
     command = ["odise", "train", "--labels", "panoptic.json", "--images", "images", "--preset", "small.toml"]
-    for out, ray in (("one", []), ("two", [*on_ray, "--ray-workers", "2"])):
+    for out, ray in (("one", []), ("two", [*on_ray, *ONE])):
         assert cli.main([*command, "--steps", "1", "--validate", "0", "--out", out, *ray]) == 0
     features = contents(Path("two.training/features"))
     assert features == contents(Path("one.training/features"))

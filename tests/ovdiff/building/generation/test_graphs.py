@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch._guards import TracingContext, tracing
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -42,7 +43,8 @@ class FxRecord:
         names, places = list(inputs), list(inputs.values())
         with torch.inference_mode(False), torch.no_grad():
             places = [place.clone() for place in places]
-            program = make_fx(lambda *given: run(dict(zip(names, given, strict=True))))(*places)
+            with tracing(TracingContext(FakeTensorMode())):  # else one is made for each operation
+                program = make_fx(lambda *given: run(dict(zip(names, given, strict=True))))(*places)
             results = program(*places)
         self.recorded.append(names)
 
