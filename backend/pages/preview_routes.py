@@ -30,22 +30,86 @@ TRIAL = "trial"
 """The name of the change that takes the prompts on trial."""
 
 
-def add_preview_pages(pages: Blueprint, shared: CategoryPages) -> None:
-    """Add the routes."""
-    started = uuid.uuid4().hex[:8]  # numbers of pieces of work begin anew with each process, and browsers keep pages
-    applying = threading.Lock()
+class Previews:
+    """The previews of all labels, one of each at a time: what their routes share. Threads may share it."""
 
-    def shown(piece: Piece) -> str:
-        """Return the name of a preview, which no other one has."""
-        return f"{started}-{piece.number}"
+    def __init__(self, shared: CategoryPages) -> None:
+        """Have made no preview yet."""
+        self.shared = shared
+        # Numbers of pieces of work begin anew with each process, and browsers keep pages and pictures.
+        self._started = uuid.uuid4().hex[:8]
+        self._applying = threading.Lock()
 
-    def require_seen() -> None:
-        """Refuse a form of a page that showed another preview than the present one."""
-        if request.form.get("seen", "") != shown(_done(shared)):
+    def mark(self, piece: Piece) -> str:
+        """Return the mark of a preview, which no other one has."""
+        return f"{self._started}-{piece.number}"
+
+    def done(self) -> Piece:
+        """Return the preview that a request is about; its result is an `Asked`, a `Preview`, and whether it is applied.
+
+        Raises:
+            NothingThereError: there is none, or it is still being made.
+        """
+        project, category = self.shared.asked()
+        piece = self.shared.work.of(_about(project, category))
+        if piece is None or piece.state != "done":
+            raise NothingThereError(
+                f"No change of {category.name!r} was looked at, or that is not finished. Look at the change on the "
+                "label's page."
+            )
+        return piece
+
+    def seen(self) -> Piece:
+        """Return the preview that a request is about, which must be the one that the page showed.
+
+        A browser keeps a picture under its address, so a picture of another preview must not be sent there.
+
+        Raises:
+            NothingThereError: as `done` raises it.
+            RequestError: the page showed another one.
+        """
+        piece = self.done()
+        if request.values.get("seen", "") != self.mark(piece):
             raise RequestError(
                 "Nothing was changed: another change of this label was looked at since the page was loaded. Open the "
                 "preview again and look at that one, or choose your change once more."
             )
+        return piece
+
+    def apply(self, *, undo: bool) -> None:
+        """Put the change in force, or take it back; do nothing if that is done, for people press twice.
+
+        Raises:
+            NothingThereError, RequestError: as `seen` raises them; or somebody changed the label since.
+            OVDiffError: the curation cannot be written.
+        """
+        project, category = self.shared.asked()
+        with self._applying:
+            asked, preview, is_applied = self.seen().result
+            if asked.category != category:
+                raise RequestError(
+                    f"Nothing was changed: the label config says other words of {category.name!r} now than when this "
+                    "was looked at. Look at the change again."
+                )
+            if is_applied == undo:
+                after = applied(self.shared.service, asked, preview)
+                self.shared.work.put(_about(project, category), (asked, after, not is_applied))
+
+
+def add_preview_pages(pages: Blueprint, shared: CategoryPages) -> None:
+    """Add the routes."""
+    previews = Previews(shared)
+    _add_looks(pages, previews)
+    _add_page(pages, previews)
+
+    @pages.post("/page/preview/apply")
+    def apply() -> Response:
+        previews.apply(undo=request.form.get("act", "") == "undo")
+        return _to_page(*shared.asked())
+
+
+def _add_looks(pages: Blueprint, previews: Previews) -> None:
+    shared = previews.shared
 
     @pages.post("/page/preview")
     def look_at_change() -> Response:
@@ -55,11 +119,14 @@ def add_preview_pages(pages: Blueprint, shared: CategoryPages) -> None:
 
     @pages.post("/page/preview/again")
     def look_again() -> Response:
-        require_seen()
-        asked, _, is_applied = _done(shared).result
+        asked, _, is_applied = previews.seen().result
         if is_applied:
             raise RequestError("The change is in force, so there is no before. Undo it first.")
         return _look(shared, replace(asked, task=_asked_task()))
+
+
+def _add_page(pages: Blueprint, previews: Previews) -> None:
+    shared = previews.shared
 
     @pages.get("/page/preview")
     def preview() -> str:
@@ -74,30 +141,13 @@ def add_preview_pages(pages: Blueprint, shared: CategoryPages) -> None:
             seen=seen,
             is_applied=is_applied,
             titles=PICTURES,
-            shown="" if piece is None else shown(piece),
+            mark="" if piece is None else previews.mark(piece),
         )
 
     @pages.get("/page/preview.png")
     def preview_picture() -> Response:
-        _, seen, _ = _done(shared).result
-        number = asked_number()
+        (_, seen, _), number = previews.seen().result, asked_number()
         return picture(seen.pictures[number] if 0 <= number < len(seen.pictures) else None)
-
-    @pages.post("/page/preview/apply")
-    def apply() -> Response:
-        project, category = shared.asked()
-        with applying:
-            require_seen()
-            asked, seen, is_applied = _done(shared).result
-            if asked.category != category:
-                raise RequestError(
-                    f"Nothing was changed: the label config says other words of {category.name!r} now than when this "
-                    "was looked at. Look at the change again."
-                )
-            if is_applied == (request.form.get("act", "") == "undo"):  # else somebody pressed twice
-                after = applied(shared.service, asked, seen)
-                shared.work.put(_about(project, category), (asked, after, not is_applied))
-        return _to_page(project, category)
 
 
 def _asked(shared: CategoryPages, project: str, category: Category) -> Asked:
@@ -128,22 +178,6 @@ def _look(shared: CategoryPages, asked: Asked) -> Response:
     what = object() if request.files else (asked.tried, asked_fields())  # nobody compares files: each is another change
     shared.work.start(about, title, lambda: (asked, make_preview(shared.service, asked), False), what=what)
     return _to_page(asked.project, asked.category)
-
-
-def _done(shared: CategoryPages) -> Piece:
-    """Return the preview that is done; its result is what was asked, a `Preview` of it, and whether it is applied.
-
-    Raises:
-        NothingThereError: there is none.
-    """
-    project, category = shared.asked()
-    piece = shared.work.of(_about(project, category))
-    if piece is None or piece.state != "done":
-        raise NothingThereError(
-            f"No change of {category.name!r} was looked at, or that is not finished. Look at the change on the label's "
-            "page."
-        )
-    return piece
 
 
 def _about(project: str, category: Category) -> tuple[str, str, str]:

@@ -1,3 +1,4 @@
+import html
 import io
 import re
 import threading
@@ -124,12 +125,17 @@ def test_a_change_that_somebody_else_had_looked_at_is_not_applied_by_an_older_pa
 ) -> None:
     post(browser, "/page/preview", change="reject", number="0")
     looked(browser, "would get another label")
-    older = hidden(browser, "/page/preview/apply")
+    older, (picture, *_) = (
+        hidden(browser, "/page/preview/apply"),
+        re.findall(r'src="(/page/preview.png[^"]+)"', page(browser)),
+    )
+    assert browser.get(html.unescape(picture)).status_code == 200
     post(browser, "/page/preview", change="reject", number="1")
     looked(browser, "Nothing of this image would change")
     for path, fields in (("/page/preview/apply", older), ("/page/preview/again", older | {"task": "8"})):
         answer = post(browser, path, **fields)
         assert answer.status_code == 400 and "another change of this label was looked at since" in words(answer.text)
+    assert browser.get(html.unescape(picture)).status_code == 400, "the browser would keep another picture there"
     assert engine.curator.curations == {}
 
 
