@@ -68,10 +68,11 @@ class OnRay:
     @contextmanager
     def encoders(self, views: Views) -> Iterator[Mapped]:
         """Yield what encodes views for a store of features, by frozen models on the cluster, a batch a call."""
-        from ovdiff.odise.training.feature_worker import encode_here, start_encoder  # torch comes with it
+        from ovdiff.models.devices import shown_alone  # torch comes with it
+        from ovdiff.odise.training.feature_worker import encode_here, start_encoder
 
         placement = place(segmenting_need(views.preset, self.device), self.cluster.nodes, self.wish)
-        given = (views.preset, self.device.partition(":")[0], views, placement.threads)
+        given = (views.preset, shown_alone(self.device), views, placement.threads)
         with _ending(RayPool(self.cluster, placement, start_encoder, given)) as pool:
             submit = partial(pool.submit, encode_here)
             yield lambda batches: (encoded for _, encoded in in_order(submit, batches, pool.workers * AHEAD))

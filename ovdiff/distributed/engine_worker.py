@@ -63,7 +63,9 @@ class EngineSpec:
 
 def spec_of(engine: SegmentationEngine, bank: Bank, device: str) -> EngineSpec:
     """Return the spec of an engine for workers of a cluster, which show each process its own GPU as the first one."""
-    return EngineSpec(engine.preset, bank, device.partition(":")[0], _fingerprint(engine))
+    from ovdiff.models.devices import shown_alone  # torch comes with it
+
+    return EngineSpec(engine.preset, bank, shown_alone(device), _fingerprint(engine))
 
 
 def _fingerprint(engine: SegmentationEngine) -> str:

@@ -9,6 +9,7 @@ share a GPU do not push each other out, whatever the cluster is made of.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,7 +52,7 @@ class Need:
     @property
     def wants_gpu(self) -> bool:
         """Whether the engine runs on a GPU."""
-        return self.device.partition(":")[0] != "cpu"
+        return re.match(r"cpu($|[:+-])", self.device) is None  # A number or options may follow.
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,11 @@ def device_name(device: str) -> str:
     return re.split(r"[+-]", device, maxsplit=1)[0]
 
 
+def shown_alone(device: str) -> str:
+    """Return a device's name, options included, in a process that is shown this GPU alone: it has no number there."""
+    return re.sub(r":\d+", "", device, count=1)
+
+
 def require_device(device: str) -> None:
     """Refuse a device that torch cannot use, by putting an empty tensor on it.
 

@@ -43,6 +43,7 @@ def test_a_worker_makes_the_engine_of_its_spec(tmp_path: Path) -> None:
     preset, bank = load_any_preset("tinyworld"), Bank(tmp_path)
     spec = spec_of(make_engine(preset, bank, "cpu"), bank, "cpu:0")
     assert spec.device == "cpu", "a worker's own GPU is the first one that it sees"
+    assert spec_of(make_engine(preset, bank, "cpu"), bank, "cuda:1+compile-resident").device == "cuda+compile-resident"
     start_engine(spec, 1, loads=False)
     assert engine_here().fingerprint() == spec.fingerprint
     assert call_engine("category_key", Category("boat")) == engine_here().category_key(Category("boat"))

@@ -13,6 +13,7 @@ PLAIN = Node(cpus=8)
 
 def test_each_processor_gets_an_engine_of_one_thread() -> None:
     assert place(Need("cpu"), [PLAIN, Node(cpus=2.5)]) == Placement(10, cpus=1.0)
+    assert not Need("cpu+resident").wants_gpu and Need("cuda+compile").wants_gpu
 
 
 def test_an_engine_of_more_threads_leaves_room_for_fewer() -> None:

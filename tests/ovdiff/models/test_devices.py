@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ovdiff.errors import DeviceError
-from ovdiff.models.devices import ON_A_GPU, DeviceOptions, computable, require_device, split_device
+from ovdiff.models.devices import ON_A_GPU, DeviceOptions, computable, require_device, shown_alone, split_device
 from ovdiff.presets.model_settings import CheckpointSettings, DiffusionModelSettings, ModelSettings
 
 
@@ -28,6 +28,11 @@ def test_a_cpu_has_no_options_and_a_gpu_those_that_compute_the_same() -> None:
     assert split_device("cpu") == ("cpu", DeviceOptions())
     name, options = split_device("cuda:1")
     assert name == "cuda:1" and options == ON_A_GPU
+    assert [shown_alone(each) for each in ("cuda:1+graphs", "cuda-resident", "cpu")] == [
+        "cuda+graphs",
+        "cuda-resident",
+        "cpu",
+    ]
     assert options.resident and not options.bf16_matching and not options.compile
 
 
