@@ -54,13 +54,31 @@ def check_png_path(option: str, path: Path | None) -> None:
         path: the path; ``None`` where no picture is wanted.
 
     Raises:
-        UsageError: the path does not end in .png, is a folder, or nothing can be written there.
+        UsageError: the path does not end in .png, is a folder or a picture of somebody's, or cannot be written.
     """
     if path is None:
         return
     if path.suffix.lower() != ".png" or path.is_dir():
         raise UsageError(f"{option} is {str(path)!r}; expected the name of a file that ends in .png.")
+    require_no_photograph(option, path)
     require_writable(option, path)
+
+
+def require_no_photograph(option: str, path: Path) -> None:
+    """Refuse to replace a file by a picture, unless the file is a picture that was drawn here, or empty.
+
+    Args:
+        option: the option that gave the path, as in "--picture".
+        path: the picture that is to be written.
+
+    Raises:
+        UsageError: something else is there.
+    """
+    if path.is_file() and path.stat().st_size and not is_own_picture(path):
+        raise UsageError(
+            f"{option} is {str(path)!r}, a file that ovdiff did not draw; it would be replaced. Name another file, or "
+            "delete that one."
+        )
 
 
 def require_writable(option: str, path: Path) -> None:

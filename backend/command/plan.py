@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from backend.command.addresses import files_below, looking_at
-from backend.command.files import is_own_picture, require_writable
+from backend.command.files import is_own_picture, require_no_photograph, require_writable
 from backend.errors import UsageError
 from converters.selection import NO_THRESHOLDS, Thresholds
 from ovdiff.storage import is_stored
@@ -188,6 +188,8 @@ def _check_out(inputs: Sequence[Path], wanted: Wanted) -> None:
         raise UsageError("--instances makes annotations of a COCO file; say with --coco FILE where it is to go.")
     if wanted.instances and wanted.split_parts:
         raise UsageError("--instances and --split-parts are two ways to make annotations of a mask; leave one out.")
+    if wanted.out is not None and _is_one_file(inputs, wanted):
+        require_no_photograph("--out", wanted.out)
     if (panoptic := wanted.panoptic) is not None and _holds_something(panoptic):
         raise UsageError(f"--panoptic is {str(panoptic)!r}; expected a new or an empty folder.")
     folders = [path for path in inputs if _is_folder(path)]

@@ -32,7 +32,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         help="segment images and folders of images",
         description="Segment images. Prototypes that the bank lacks are made first. --overlay, --indexed, --coco and "
         "--panoptic choose the results; without any of them the overlay is written. Existing files of the same name "
-        "are replaced.",
+        "are replaced, but for a picture that --out names and ovdiff did not draw.",
     )
     segment.add_argument("images", type=image_path, nargs="*", metavar="IMAGE", help=IMAGES_HELP)
     segment.add_argument(

@@ -54,6 +54,18 @@ def test_a_place_in_which_nothing_can_be_written_is_refused_beforehand(tmp_path:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_photograph_is_not_replaced_by_a_picture(tmp_path: Path) -> None:
+    """Whoever took --out for the image that is looked at lost it."""
+    photograph, drawn, empty = (tmp_path / name for name in ("photograph.png", "drawn.png", "empty.png"))
+    RED.save(photograph)
+    write_png(RED, drawn)
+    empty.touch()  # as `mktemp` makes it
+    with pytest.raises(UsageError, match=r"--out is '.*photograph\.png', a file that ovdiff did not draw; it would be"):
+        check_png_path("--out", photograph)
+    for path in (drawn, empty, tmp_path / "new.png"):
+        check_png_path("--out", path)
+
+
 def test_what_was_drawn_here_is_known_again(tmp_path: Path) -> None:
     palette = Image.new("P", (900, 900))
     palette.putpalette(bytes(range(256)) * 3)

@@ -69,6 +69,14 @@ def test_results_go_where_they_can_be_written(photos: Path, tmp_path: Path) -> N
         assert f"{option} is '/proc/" in refusal([photos], wanted)
 
 
+def test_a_photograph_is_not_replaced_by_the_picture_of_another(photos: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.png"
+    Image.new("RGB", (2, 2)).save(other)
+    assert "did not draw; it would be replaced" in refusal([photos / "a.png"], Wanted(other))
+    write_png(Image.new("RGB", (2, 2)), other)
+    assert make_plan([photos / "a.png"], Wanted(other)).jobs[0].overlay == other
+
+
 def test_a_coco_file_alone_needs_no_folder(photos: Path, tmp_path: Path) -> None:
     plan = make_plan([photos], Wanted(overlay=False, coco=tmp_path / "masks.json"))
     assert [job.written for job in plan.jobs] == [(), (), ()]
