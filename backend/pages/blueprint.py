@@ -31,6 +31,7 @@ from backend.pages.tasks.routes import add_task_pages
 from backend.pages.work import Work
 from backend.serving.http.app import health_answer
 from backend.serving.http.bodies import PAGES
+from backend.serving.http.error_answers import unexpected_message
 from backend.serving.limit import Limit
 from backend.serving.projects import id_of
 from backend.serving.service import Service
@@ -108,6 +109,11 @@ def _add_frame(pages: Blueprint, tokens: FormTokens, settings: Settings) -> None
     @pages.errorhandler(OVDiffError)
     def refused(error: Exception) -> Response:
         return _error_page(_status_of(error), str(error))
+
+    @pages.errorhandler(Exception)
+    def unexpected(error: Exception) -> Response:
+        message = unexpected_message(error)
+        return _error_page(HTTPStatus.INTERNAL_SERVER_ERROR, message, asked=request.args)
 
     @pages.errorhandler(RequestEntityTooLarge)
     def too_large(_: RequestEntityTooLarge) -> Response:

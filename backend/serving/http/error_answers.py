@@ -64,9 +64,14 @@ def add_error_answers(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:
-        number = uuid.uuid4().hex[:8]
-        logger.error("Error %s in %s", number, _asked(), exc_info=error)
-        return error_answer(HTTPStatus.INTERNAL_SERVER_ERROR, f"Internal error {number}; the service's log has it.")
+        return error_answer(HTTPStatus.INTERNAL_SERVER_ERROR, unexpected_message(error))
+
+
+def unexpected_message(error: Exception) -> str:
+    """Log an error that nobody foresaw, and return what is told of it: the number by which the log has it."""
+    number = uuid.uuid4().hex[:8]
+    logger.error("Error %s in %s", number, _asked(), exc_info=error)
+    return f"Internal error {number}; the service's log has it."
 
 
 def error_answer(status: int, message: str, **fields: object) -> Response:

@@ -7,6 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from backend.pages.blueprint import add_pages
+from backend.serving.looking import Looking
 from backend.settings import ServerSettings, Settings
 from ovdiff.bank.judgement import Judgement
 from ovdiff.vocabulary import Category
@@ -166,14 +167,29 @@ def test_pages_take_only_their_share_of_the_threads(
 
 
 @pytest.mark.parametrize(
-    ("most_bytes", "said"), [(3000, "the form has 9"), (2**31, "a field is too long")], ids=["the form", "a field"]
+    ("most_bytes", "said"), [(3000, "the form has 5"), (2**31, "a field is too long")], ids=["the form", "a field"]
 )
 def test_a_form_that_is_too_large_is_refused_on_a_page(
     make_app: MakeApp, settings: Settings, engine: FakeEngine, most_bytes: int, said: str
 ) -> None:
     limited = replace(settings, server=ServerSettings(max_body_bytes=most_bytes))
     browser = make_app(limited, engine, add_pages=add_pages).test_client()
-    form = {"why": "x" * 900_000}
+    form = {"why": "x" * 505_000}
     answer = browser.post("/page/category/reject", data=form, content_type="multipart/form-data")
     assert answer.status_code == 413
     assert f"Nothing was changed: {said}" in words(answer.text)
+
+
+def test_a_fault_that_nobody_foresaw_is_a_page_with_the_number_of_the_log(
+    browser: FlaskClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("secret")
+
+    connect(browser)
+    monkeypatch.setattr(Looking, "project", fail)
+    answer = browser.get("/page/projects/1/tasks")
+    assert answer.status_code == 500 and answer.mimetype == "text/html"
+    number = words(answer.text).partition("Internal error ")[2][:8]
+    assert f"Error {number} in GET /page/projects/1/tasks" in caplog.text
+    assert "secret" not in answer.text and "To the overview" in words(answer.text)
