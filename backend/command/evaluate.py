@@ -173,7 +173,7 @@ def run_evaluation(plan: EvaluationPlan, opened: Opened | None = None, ray: OnRa
     if interrupted is not None:
         complain(f"interrupted; {scope_sentence(result)} The same command goes on.")
         raise interrupted
-    _complain_of(failed)
+    _complain_of(failed, len(done))
     return result
 
 
@@ -231,13 +231,14 @@ def _evaluated(
     return None
 
 
-def _complain_of(failed: Sequence[Failure]) -> None:
+def _complain_of(failed: Sequence[Failure], done: int) -> None:
     for each in failed[:_NAMED]:
         complain(f"{each.image}: {each.why.removeprefix(f'{each.image}: ')}")
     if failed:
+        figures = "the figures are of the others" if done else "there are no others, and so no figures"
         raise RequestError(
-            f"{len(failed)} images could not be evaluated; the figures are of the others. Mend them and run the "
-            "command again: it evaluates what is missing."
+            f"{len(failed)} images could not be evaluated; {figures}. Mend them and run the command again: it "
+            "evaluates what is missing."
         )
 
 

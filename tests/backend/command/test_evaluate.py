@@ -119,13 +119,13 @@ def test_images_that_fail_are_named_and_the_others_are_in_the_result(
     plan: EvaluationPlan, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = EvaluationPlan(**{**vars(plan), "open": Squares(broken=("square-3",))})
-    with pytest.raises(RequestError, match="1 images could not be evaluated"):
+    with pytest.raises(RequestError, match="1 images could not be evaluated; the figures are of the others"):
         run_evaluation(broken)
     assert "square-3: The picture of square-3 is damaged." in capsys.readouterr().err
     assert len(read_result(plan.out).images) == 11
     assert read_result(plan.out).failed[0]["image"] == "square-3"
-    with pytest.raises(RequestError):
-        command._complain_of([Failure("a.png", "a.png: its labels cannot be read whole.")])
+    with pytest.raises(RequestError, match="1 images could not be evaluated; there are no others, and so no figures"):
+        command._complain_of([Failure("a.png", "a.png: its labels cannot be read whole.")], 0)
     assert capsys.readouterr().err == "ovdiff: a.png: its labels cannot be read whole.\n"
 
 
