@@ -1,9 +1,11 @@
 """What Label Studio itself says of projects: asked in a thread of its own, so that no request waits for it.
 
 A project is asked for when an event says that it changed, when two label configs contradict each other, and once a day
-if nothing was heard of it. Label Studio may answer that there is no such project, or another one of that number: then a
-project of which nothing was heard for a day is forgotten. A Label Studio that cannot be reached or refuses the token
-says nothing. A project of another Label Studio looks as if it were gone; its next /setup brings it back.
+if nothing was heard of it. If Label Studio does not answer then, it is asked again after some minutes: an edit that
+nobody reads would wait until somebody opens the project's page. Label Studio may answer that there is no such project,
+or another one of that number: then a project of which nothing was heard for a day is forgotten. A Label Studio that
+cannot be reached or refuses the token says nothing. A project of another Label Studio looks as if it were gone; its
+next /setup brings it back.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 DAY_S = 24 * 3600.0
 PAUSE_S = 3600.0  # until quiet projects are asked for again, after Label Studio could not be reached
+AGAIN_S = 300.0  # until a project is asked for again that somebody wanted to be read, and that could not be
 LOOK_EVERY_S = 2.0  # how soon a running service notices `ovdiff projects forget`, or that its state file is gone
 
 
@@ -48,6 +51,7 @@ class ReadBack:
         self._look_every_s = look_every_s
         self._changed = threading.Condition()
         self._asked_for: dict[int, None] = {}
+        self._again_s: dict[int, float] = {}  # when those are asked for again that could not be; of the thread alone
         self._paused_until_s = 0.0
         self._stopping = False
 
@@ -74,12 +78,19 @@ class ReadBack:
                 self._changed.wait_for(lambda: self._stopping or self._asked_for, self._look_every_s)
                 asked_for, self._asked_for = list(self._asked_for), {}
             try:
-                for project_id in asked_for:
-                    self.ask(project_id, projects)
+                due = [project_id for project_id, at_s in self._again_s.items() if self._clock_s() >= at_s]
+                for project_id in dict.fromkeys([*asked_for, *due]):
+                    self._ask_until_answered(project_id, projects)
                 projects.agree_with_file()
                 self.ask_about_quiet(projects)
             except Exception:
                 logger.exception("Looking after the projects failed unexpectedly.")
+
+    def _ask_until_answered(self, project_id: int, projects: Projects) -> None:
+        """Ask for a project, and again after a while if Label Studio did not answer; without a token it never would."""
+        self._again_s.pop(project_id, None)
+        if not self.ask(project_id, projects) and self._label_studio.has_token:
+            self._again_s[project_id] = self._clock_s() + AGAIN_S
 
     def ask(self, project_id: int, projects: Projects) -> bool:
         """Read the label config of a project from Label Studio; return whether Label Studio answered.
@@ -101,7 +112,7 @@ class ReadBack:
         except NoSuchProjectError as error:
             logger.info("%s", error)
         except LabelStudioAPIError as error:
-            logger.warning("The label config of project %s waits for its next /setup: %s", project_id, error)
+            logger.warning("The label config of project %s cannot be read now: %s", project_id, error)
             return False
         self._forget_others(projects, known, found)
         return True

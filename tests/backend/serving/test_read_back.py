@@ -7,7 +7,7 @@ import pytest
 
 from backend.serving.preparing.precompute import Precompute
 from backend.serving.projects import Projects, id_of
-from backend.serving.read_back import DAY_S, PAUSE_S, ReadBack
+from backend.serving.read_back import AGAIN_S, DAY_S, PAUSE_S, ReadBack
 from backend.serving.store import Store
 from backend.settings import LabelStudioSettings
 from backend.sources.label_studio import LabelStudioClient
@@ -162,6 +162,21 @@ def test_what_is_asked_for_soon_is_asked_for_in_the_background(world: World) -> 
     world.read_back.start(world.projects)
     world.projects.setup(PROJECT_UID, config("green"))
     assert eventually(lambda: world.labels(PROJECT_UID) == ["red"])
+
+
+def test_what_could_not_be_read_is_asked_for_again_after_a_while(world: World, label_studio: FakeLabelStudio) -> None:
+    world.projects.setup(PROJECT_UID, config("red"))
+    label_studio.label_config = config("red", "blue")
+    whole, label_studio.admits = label_studio.admits, lambda _authorization: False  # type: ignore[method-assign]
+    world.read_back.start(world.projects)
+    world.read_back.soon(1)
+    assert eventually(lambda: world.read_back._again_s != {})
+    label_studio.admits = whole  # type: ignore[method-assign]
+    assert not eventually(lambda: len(label_studio.requests) > 1, timeout_s=0.2)
+    world.now_s = AGAIN_S
+    assert eventually(lambda: world.labels(PROJECT_UID) == ["red", "blue"])
+    world.now_s = 2 * AGAIN_S
+    assert not eventually(lambda: len(label_studio.requests) > 2, timeout_s=0.2)
 
 
 def test_who_is_asked_for_soon_does_not_wait_for_the_quiet_projects(
