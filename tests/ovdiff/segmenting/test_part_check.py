@@ -146,9 +146,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("bank")
 
 
-def _engine(folder: Path, **check: object) -> Engine:
+def _engine(folder: Path, models: LoadedModels, **check: object) -> Engine:
     preset = load_preset("tinyworld")
-    engine = Engine(replace(preset, part_check=replace(preset.part_check, **check)), Bank(folder))  # type: ignore[arg-type]
+    preset = replace(preset, part_check=replace(preset.part_check, **check))  # type: ignore[arg-type]
+    engine = Engine(preset, Bank(folder), models=models)
     for category in BOAT_AND_WATER.categories:
         engine.build(category)
     return engine
@@ -164,17 +165,20 @@ def _scenes(count: int) -> list[tuple[NDArray[np.uint8], float]]:
 
 
 @pytest.mark.slow
-def test_things_that_nobody_asked_for_are_not_painted_as_the_only_thing_that_was_asked_for(folder: Path) -> None:
-    checked, by_pixels = _engine(folder), _engine(folder, enabled=False)
+def test_things_that_nobody_asked_for_are_not_painted_as_the_only_thing_that_was_asked_for(
+    folder: Path, models: LoadedModels
+) -> None:
+    checked, by_pixels = _engine(folder, models), _engine(folder, models, enabled=False)
     painted: dict[bool, list[float]] = {True: [], False: []}
     evidence: list[PartEvidence] = []
     for image, share in _scenes(6):
-        found = checked.segment(image, BOAT_AND_WATER)
+        encoded = checked.encode(image)  # which the check has no part in
+        found = checked.label(encoded, BOAT_AND_WATER)
         if share:
             assert abs(float(found.mask(0).mean()) - share) < 0.6 * share
         else:
             painted[True].append(float(found.mask(0).mean()))
-            painted[False].append(float(by_pixels.segment(image, BOAT_AND_WATER).mask(0).mean()))
+            painted[False].append(float(by_pixels.label(encoded, BOAT_AND_WATER).mask(0).mean()))
             evidence += found.parts
     assert sum(area > 0.005 for area in painted[False]) >= 4  # what the check is for
     assert sum(area > 0.005 for area in painted[True]) <= 2
