@@ -5,6 +5,7 @@ from __future__ import annotations
 from backend.doctor.asking import Asker
 from backend.doctor.findings import Finding
 from backend.errors import NoAnswerError
+from backend.serving.readiness import LOADING
 from backend.settings import ServerSettings
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}
@@ -26,6 +27,9 @@ def check_service(asker: Asker, server: ServerSettings) -> Finding:
     if reply.is_success and isinstance(reply.body, dict) and reply.body.get("status") == "READY":
         return Finding("service", "ok", f"{address} is ready")
     missing = reply.body.get("missing") if isinstance(reply.body, dict) else None
+    if isinstance(missing, dict) and missing and all(reason == LOADING for reason in missing.values()):
+        said = f"{address} has just been started: its models are being loaded"
+        return Finding("service", "warning", said, "Ask again in a moment.")
     if isinstance(missing, dict) and missing:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
         return Finding("service", "failed", f"{address} is not ready: {reasons[:500]}", "Its log says more.")

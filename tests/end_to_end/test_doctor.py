@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from backend.command import cli
 from backend.demo import label_studio
@@ -17,6 +18,7 @@ from backend.demo.project import label_config
 from backend.demo.session import Session
 from tests.conftest import CACHE
 from tests.fakes.pictures import encoded, red_and_blue
+from tests.fakes.waiting import eventually
 
 pytestmark = pytest.mark.end_to_end
 
@@ -60,7 +62,8 @@ def doctor(
 def test_all_is_well_with_either_kind_of_token(
     session: Session, project: int, personal_token: str, doctor: Doctor
 ) -> None:
-    legacy = session.label_studio.login.token
+    legacy, ready = session.label_studio.login.token, f"{session.backend.url}/ready"
+    assert eventually(lambda: requests.get(ready, timeout=30).status_code == 200, 120.0), "its models load"
     for token, kind in ((legacy, "a legacy token of"), (personal_token, "a personal access token of")):
         status, found = doctor(session.label_studio, token, "--project", str(project))
         assert status == 0, found

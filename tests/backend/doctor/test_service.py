@@ -25,6 +25,8 @@ def test_where_this_machine_reaches_the_service(host: str, address: str) -> None
     [
         ((200, {"status": "READY", "missing": {}}), "ok", "is ready"),
         ((503, {"missing": {"models": "no weights"}}), "failed", "models: no weights"),
+        ((503, {"missing": {"models": "being loaded"}}), "warning", "its models are being loaded"),
+        ((503, {"missing": {"models": "being loaded", "bank": "disk full"}}), "failed", "bank: disk full"),
         ((200, b"<html>"), "failed", "not as this service does"),
         ((404, {"missing": []}), "failed", "answers 404"),
     ],
