@@ -15,6 +15,7 @@ def setting(
     later: bool = False,
     changes_no_mask: bool = False,
     shapes_no_encoding: bool = False,
+    place: bool = False,
 ) -> Any:
     """Declare a field with its default, the reason for it, its unit and inclusive bounds.
 
@@ -31,6 +32,8 @@ def setting(
         changes_no_mask: whether the field can change no mask, as a batch size. It is then no part of a fingerprint.
         shapes_no_encoding: whether the field, of a table that encoding an image reads, concerns prototypes or words
             alone. It is then no part of a stored encoding's key, which every other field of these tables is.
+        place: whether the field says where files lie. The folders of a local path are then no part of a fingerprint,
+            for they may be moved; engines add what identifies the files.
     """
     metadata = {
         "reason": reason,
@@ -41,6 +44,7 @@ def setting(
         "later": later,
         "changes_no_mask": changes_no_mask,
         "shapes_no_encoding": shapes_no_encoding,
+        "place": place,
     }
     if default is MISSING:
         return field(metadata=metadata)

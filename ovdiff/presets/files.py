@@ -132,7 +132,10 @@ def _with_places(models: Any, folder: Path) -> Any:
 def _place(path: str, folder: Path) -> str:
     """Return a path from a folder if something is there, else as it is; one that is relative begins with a dot."""
     inside = folder / path
-    if not inside.exists():
+    try:
+        if not inside.exists():
+            return path
+    except OSError:  # such as a name that is too long, which is refused where it is read
         return path
     return str(inside) if inside.is_absolute() else f"./{inside}"
 

@@ -11,6 +11,7 @@ import json
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
+from pathlib import PurePath
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from ovdiff.errors import PresetError
@@ -61,8 +62,9 @@ def mask_values(table: Any) -> dict[str, Any]:
     """Return the values that can change a mask, as JSON types.
 
     Fields that are marked *changes_no_mask* are left out, and fields that are marked *later* and have their default.
+    Of a local path that is marked *place* the last name alone is kept.
     """
-    return _values(table, "changes_no_mask")
+    return _values(table, "changes_no_mask", value_of=_without_folders)
 
 
 def encoding_values(table: Any) -> dict[str, Any]:
@@ -164,12 +166,19 @@ class _Reader:
         return tuple(self._value(hint, item, f"{path}[{i}]") for i, (hint, item) in pairs)
 
 
-def _values(table: Any, *left_out: str) -> dict[str, Any]:
+def _values(table: Any, *left_out: str, value_of: Callable[[Entry], Any] = lambda entry: entry.value) -> dict[str, Any]:
     return {
-        name: _values(value, *left_out) if dataclasses.is_dataclass(value) else _plain(value)
+        name: _values(value, *left_out, value_of=value_of)
+        if dataclasses.is_dataclass(value)
+        else _plain(value_of(Entry(name, value, declared)))
         for name, value, declared in entries(table)
         if declared is None or not (any(map(declared.metadata.get, left_out)) or _is_later_default(declared, value))
     }
+
+
+def _without_folders(entry: Entry) -> Any:
+    is_place = entry.declared is not None and entry.declared.metadata.get("place")
+    return f"./{PurePath(entry.value).name}" if is_place and entry.value.startswith((".", "/")) else entry.value
 
 
 def _is_later_default(declared: dataclasses.Field[Any], value: Any) -> bool:

@@ -16,7 +16,7 @@ M = TypeVar("M")
 class ModelSettings:
     """Where one model comes from and how precisely it computes."""
 
-    source: str = setting(MISSING, "'tinyworld:NAME' for an embedded model, a local folder, or a hub id")
+    source: str = setting(MISSING, "'tinyworld:NAME' for an embedded model, a local folder, or a hub id", place=True)
     revision: str = setting("", "the hub commit; unused for folders and embedded weights")
     dtype: Dtype = setting(
         "float32",
@@ -35,7 +35,7 @@ class ModelSettings:
 class AdapterSettings:
     """A LoRA of the UNet, fused into the UNet's weights when they are loaded."""
 
-    source: str = setting(MISSING, "a local folder or a hub id")
+    source: str = setting(MISSING, "a local folder or a hub id", place=True)
     revision: str = setting("", "the hub commit")
     scale: float = setting(1.0, "the adapter was trained for a scale of 1", minimum=0.0, maximum=2.0)
     licence: str = setting("", "the licence of the adapter, given as a model's is", online=True, changes_no_mask=True)
@@ -63,7 +63,7 @@ class ClipModelSettings(ModelSettings):
 class CheckpointSettings:
     """A detector's checkpoint: one file, read with ``weights_only=True``."""
 
-    source: str = setting(MISSING, "a local file, or an https address from which the file is fetched once")
+    source: str = setting(MISSING, "a local file, or an https address from which the file is fetched once", place=True)
     sha256: str = setting("", "the hex digest that the file must have; '' accepts any file")
     dtype: Dtype = setting("float32", "the dtype of the forward pass")
     licence: str = setting(

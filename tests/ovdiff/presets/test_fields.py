@@ -24,6 +24,7 @@ def test_a_field_carries_what_was_said_of_it() -> None:
         "later": True,
         "changes_no_mask": False,
         "shapes_no_encoding": False,
+        "place": False,
     }
 
 

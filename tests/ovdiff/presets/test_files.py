@@ -72,6 +72,20 @@ def test_weights_lie_beside_the_file_that_names_them_or_in_the_current_folder(
     assert models.generator.source == "hub/id" and models.clip and models.clip.source == "./clip"
 
 
+def test_where_weights_lie_is_no_part_of_a_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The version of predictions changed with the way in which one file was named."""
+    (tmp_path / "here" / "w").mkdir(parents=True)
+    _write(tmp_path / "here", 'base = "fast"\n[models.clip]\nsource = "./w"').rename(tmp_path / "here" / "mine.toml")
+    monkeypatch.chdir(tmp_path / "here")
+    named = ("mine.toml", "../here/mine.toml", tmp_path / "here" / "mine.toml")
+    presets = [load_preset(each) for each in named]
+    assert len({preset.models.clip for preset in presets}) == 3
+    assert len({preset.fingerprint() for preset in presets}) == 1
+    (tmp_path / "here" / "w").rename(tmp_path / "here" / "v")
+    _write(tmp_path, 'base = "fast"\n[models.clip]\nsource = "./here/v"').rename(tmp_path / "other.toml")
+    assert load_preset(tmp_path / "other.toml").fingerprint() != presets[0].fingerprint()
+
+
 def test_other_weights_lose_what_was_said_of_the_base_s(tmp_path: Path) -> None:
     text = 'base = "fast"\nname = "mine"\n[models.generator]\nsource = "/my/model"\n'
     generator = load_preset(_write(tmp_path, text)).models.generator
