@@ -6,6 +6,7 @@ with examples, from the text that lists all commands.
 """
 
 import argparse
+import errno
 import json
 import math
 import sys
@@ -172,7 +173,8 @@ def in_words(error: OSError) -> str:
     """Return an error of the system as a person reads it: the file, what is wrong with it, and what to do."""
     if error.filename is None:
         return f"{error.strerror or error}."
-    return f"{str(error.filename)!r} cannot be used: {error.strerror}. Correct its path."
+    what_to_do = "Make room." if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Correct its path."
+    return f"{str(error.filename)!r} cannot be used: {error.strerror}. {what_to_do}"
 
 
 def say_counts(counts: ConversionCounts, more: str = "") -> int:

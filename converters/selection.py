@@ -204,6 +204,8 @@ def select_images(
     size_of: SizeLookup | None,
     tally: Tally,
     categories: Collection[str] | None = None,
+    *,
+    is_new_dataset: bool = True,
 ) -> Iterator[SelectedImage]:
     """Yield the images that go into the dataset, one at a time, and count everything that is left out.
 
@@ -216,6 +218,8 @@ def select_images(
         size_of: a look-up of the sizes of images without a region (None: their sizes are unknown).
         tally: the counts to add to.
         categories: the labels that the dataset can hold (None: any).
+        is_new_dataset: whether all images are written, so that those are noted that share a file name, or whose files
+            are of another size. An update leaves such images out, by the sizes that the old dataset states.
     """
     numbers: dict[str, int] = {}
     names: dict[str, int] = {}
@@ -243,9 +247,10 @@ def select_images(
         if size_hw is None:
             tally.leave_out(UNKNOWN_SIZE, f"task {record.task_id}: {name}")
             continue
-        tally.note(SHARED_NAME, int(names.setdefault(name, number) != number))
-        actual_hw = size_of(name) if size_of and regions else None
-        tally.note(OTHER_FILE_SIZE, int(actual_hw not in (None, size_hw)))
+        if is_new_dataset:
+            tally.note(SHARED_NAME, int(names.setdefault(name, number) != number))
+            actual_hw = size_of(name) if size_of and regions else None
+            tally.note(OTHER_FILE_SIZE, int(actual_hw not in (None, size_hw)))
         regions = tuple(_above_thresholds(regions, selection.thresholds, tally))
         chosen = tuple(part for region in regions for part in _parts_of(region, selection, tally))
         image = SelectedImage(number, record.task_id, name, size_hw, chosen, lost)

@@ -16,7 +16,7 @@ so is a change. Everything works on run lengths; no mask is decoded here.
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Literal
 
@@ -32,6 +32,8 @@ NOT_IN_EXPORT = "prediction that is not in the export"
 
 OTHER_SIZE = "prediction that states another image size"
 """The reason why an annotation is not compared with a prediction that was made for an image of another size."""
+
+_AT_ONCE = timedelta(minutes=1)
 
 Outcome = Literal["accepted", "changed", "added", "removed"]
 
@@ -192,7 +194,8 @@ def _replaced_prediction(annotation: Annotation, predictions: Sequence[Predictio
 
     The name comes first, because a newer prediction may have regions of the same ids without being the corrected one.
     Label Studio forgets the name of a prediction that is deleted; one that was made after the annotation was last
-    changed is not it.
+    changed is not it. Label Studio gives what it imports the time of the import, to predictions a moment after the
+    annotations that corrected them; so what is later by less than `_AT_ONCE` may be it.
     """
     if annotation.parent_prediction is not None:
         named = str(annotation.parent_prediction)
@@ -207,9 +210,9 @@ def _replaced_prediction(annotation: Annotation, predictions: Sequence[Predictio
 
 
 def _is_later(time: str, other: str) -> bool:
-    """Tell whether a time (ISO 8601) is known to be later than another."""
+    """Tell whether a time (ISO 8601) is known to be clearly later than another."""
     try:
-        return datetime.fromisoformat(time) > datetime.fromisoformat(other)
+        return datetime.fromisoformat(time) - datetime.fromisoformat(other) > _AT_ONCE
     except (TypeError, ValueError):  # one is unknown, or of one alone the time zone is known
         return False
 

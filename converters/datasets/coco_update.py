@@ -78,7 +78,7 @@ def update_coco(
         )
     tally = Tally()
     update = _Update(original, config, options, tally, max_pixels)
-    for image in select_images(records, options, update.size_of, tally):
+    for image in select_images(records, options, update.size_of, tally, is_new_dataset=False):
         update.add(image)
     return update.dataset(), tally.counts()
 

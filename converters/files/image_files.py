@@ -171,9 +171,9 @@ def _name_before_upload(root: Path, uploaded: PurePosixPath) -> str | None:
         return None
     try:
         original = _names_by_upload(folder, folder.stat().st_mtime_ns).get(uploaded.name)
-    except (OSError, ValueError):  # no such folder
+        return None if original is None else str(uploaded.with_name(original))
+    except (OSError, ValueError):  # no such folder, or no name
         return None
-    return None if original is None else str(uploaded.with_name(original))
 
 
 @lru_cache(maxsize=4)

@@ -105,6 +105,8 @@ def _outline(mask: Mask, scale: float) -> str:
     """Return the outlines of a mask's parts and holes as SVG path data, in shown pixels."""
     smallest = max(1, round(_SMALLEST_PART_PX / scale**2))
     rows, columns = mask_box(mask)
+    if rows.start == rows.stop:
+        return ""
     corner = (columns.start, rows.start)
     parts = remove_small_parts(mask[rows, columns], smallest)
     holes = remove_small_parts(fill_holes(parts) & ~parts, smallest)

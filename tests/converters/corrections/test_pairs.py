@@ -165,9 +165,11 @@ def test_without_a_parent_the_ids_point_at_it_and_then_the_origin() -> None:
 def test_a_prediction_that_was_made_after_the_annotation_is_not_what_it_corrected() -> None:
     corrected = Annotation(1, (region("a", origin="prediction"),), updated_at="2026-03-01T10:00:00Z")
     before = prediction(5, region("a"), created_at="2026-03-01T09:59:59.5Z")
-    after = prediction(6, region("a"), created_at="2026-03-01T10:00:00.5Z")
+    after = prediction(6, region("a"), created_at="2026-03-01T10:02:00Z")
+    imported_with_it = prediction(8, region("a"), created_at="2026-03-01T10:00:00.5Z")
     assert found(corrected, before, after) == 5
     assert found(corrected, after) == "prediction that is not in the export"
+    assert found(corrected, imported_with_it) == 8, "all that Label Studio imports has the time of the import"
     assert found(corrected, prediction(7, region("a"), created_at="2026-03-02T10:00:00")) == 7  # without a time zone
     assert found(replace(corrected, parent_prediction=6), before, after) == 6
 
