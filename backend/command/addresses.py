@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import NoReturn
 
 from backend.errors import ImageFetchError, ImageSourceError, ImageTooLargeError, UsageError
 from backend.settings import ImageSettings
@@ -71,7 +70,9 @@ def files_below(folder: Path) -> list[Path]:
         return list(folder.rglob("*"))
 
 
-def _refuse_folder(error: OSError) -> NoReturn:
+def _refuse_folder(error: OSError) -> None:
+    if isinstance(error, FileNotFoundError) or Path(error.filename).name == "lost+found":
+        return  # It was deleted meanwhile, or holds what a file system's check found, for the administrator alone.
     raise UsageError(
         f"The folder {str(error.filename)!r} cannot be listed, so its files would be left out: "
         f"{error.strerror or error}. Let this user list it, or name the other folders."

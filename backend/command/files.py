@@ -76,8 +76,7 @@ def require_no_photograph(option: str, path: Path) -> None:
     """
     if path.is_file() and path.stat().st_size and not is_own_picture(path):
         raise UsageError(
-            f"{option} is {str(path)!r}, a file that ovdiff did not draw; it would be replaced. Name another file, or "
-            "delete that one."
+            f"{option} is {str(path)!r}, a file that ovdiff did not draw; it would be replaced. Name another file."
         )
 
 
@@ -91,8 +90,9 @@ def require_writable(option: str, path: Path) -> None:
     Raises:
         UsageError: no file can be made in the nearest folder above it that is there.
     """
-    above = next(each for each in path.absolute().parents if each.exists())
+    above = path.absolute().parent
     try:
+        above = next(each for each in path.absolute().parents if each.exists())
         tempfile.TemporaryFile(dir=above).close()  # it has no name that anybody sees
     except OSError as error:
         raise UsageError(

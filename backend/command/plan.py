@@ -127,6 +127,8 @@ def make_plan(inputs: Sequence[Path], wanted: Wanted) -> Plan:
     _refuse_clashes(jobs, wanted.coco)
     if wanted.out is not None:
         _refuse_escapes(jobs, wanted.out)
+    if wanted.out is not None and _is_one_file(inputs, wanted):
+        require_no_photograph("--out", wanted.out)
     _require_places(jobs, wanted)
     return Plan(jobs, wanted, dict(left_out))
 
@@ -188,8 +190,6 @@ def _check_out(inputs: Sequence[Path], wanted: Wanted) -> None:
         raise UsageError("--instances makes annotations of a COCO file; say with --coco FILE where it is to go.")
     if wanted.instances and wanted.split_parts:
         raise UsageError("--instances and --split-parts are two ways to make annotations of a mask; leave one out.")
-    if wanted.out is not None and _is_one_file(inputs, wanted):
-        require_no_photograph("--out", wanted.out)
     if (panoptic := wanted.panoptic) is not None and _holds_something(panoptic):
         raise UsageError(f"--panoptic is {str(panoptic)!r}; expected a new or an empty folder.")
     folders = [path for path in inputs if _is_folder(path)]
@@ -269,7 +269,12 @@ def _refuse_escapes(jobs: Sequence[Job], out: Path) -> None:
 def _require_places(jobs: Sequence[Job], wanted: Wanted) -> None:
     """Refuse places in which nothing can be written: masks of hours would be lost, and the first picture fails."""
     pictures = [path for job in jobs[:1] for path in job.written]
-    places = (("--out", pictures[0] if pictures else None), ("--coco", wanted.coco), ("--panoptic", wanted.panoptic))
+    of_pictures = "--out" if wanted.out is not None else "The result, which --out can put elsewhere,"
+    places = (
+        (of_pictures, pictures[0] if pictures else None),
+        ("--coco", wanted.coco),
+        ("--panoptic", wanted.panoptic),
+    )
     for option, path in places:
         if path is not None:
             require_writable(option, path)

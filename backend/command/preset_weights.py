@@ -103,7 +103,12 @@ def require_no_base(option: str, file: Path, preset: str) -> None:
 def base_for(preset: str, file: Path) -> str:
     """Return the value of `base`, as TOML, by which a file names a preset: a path from the file's folder, or a name."""
     is_file = bool(preset_files(preset))
-    return toml_value(os.path.relpath(preset, file.parent) if is_file else preset)
+    return toml_value(_seen_from(file.parent, Path(preset)) if is_file else preset)
+
+
+def _seen_from(folder: Path, path: Path) -> str:
+    """Return a path from a folder. Links above both are followed first: `..` leads up from where a link points."""
+    return os.path.relpath(path.parent.resolve() / path.name, folder.resolve())
 
 
 def _write_preset(file: Path, text: str) -> None:
@@ -131,7 +136,7 @@ def _local_preset(preset: EnginePreset, base: str, places: dict[str, Path], file
     """Return a preset file that differs from its base in the places of the weights alone, as seen from the file."""
     lines = [f"base = {base_for(base, file)}", f"name = {toml_value(preset.name)}"]
     for model, place in places.items():
-        source = f"./{os.path.relpath(place, file.parent)}"
+        source = f"./{_seen_from(file.parent, place)}"
         lines += ["", f"[models.{model}]", f"source = {toml_value(source)}"]
     return "\n".join(lines) + "\n"
 

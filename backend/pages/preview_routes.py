@@ -85,7 +85,8 @@ class Previews:
         """
         project, category = self.shared.asked()
         with self._applying:
-            asked, preview, is_applied = self.seen().result
+            piece = self.seen()
+            asked, preview, is_applied = piece.result
             if asked.category != category:
                 raise RequestError(
                     f"Nothing was changed: the label config says other words of {category.name!r} now than when this "
@@ -93,7 +94,7 @@ class Previews:
                 )
             if is_applied == undo:
                 after = applied(self.shared.service, asked, preview)
-                self.shared.work.put(_about(project, category), (asked, after, not is_applied))
+                self.shared.work.put(_about(project, category), piece.number, (asked, after, not is_applied))
 
 
 def add_preview_pages(pages: Blueprint, shared: CategoryPages) -> None:

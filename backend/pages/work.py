@@ -90,10 +90,10 @@ class Work:
             if (known := self._pieces.get(about)) is not None and not known.is_open:
                 del self._pieces[about]
 
-    def put(self, about: Hashable, result: Any) -> None:
-        """Replace what came of a piece of work that is done."""
+    def put(self, about: Hashable, number: int, result: Any) -> None:
+        """Replace what came of a piece of work that is done, unless another one has begun under its name since."""
         with self._lock:
-            if (known := self._pieces.get(about)) is not None and known.state == "done":
+            if (known := self._pieces.get(about)) is not None and (known.number, known.state) == (number, "done"):
                 self._pieces[about] = replace(known, result=result)
 
     def _make_room(self) -> None:

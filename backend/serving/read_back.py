@@ -42,7 +42,8 @@ class ReadBack:
 
         Args:
             label_studio: what is asked.
-            found: called with the uid of a project that Label Studio has, after its label config was read.
+            found: called with the uid of a project that Label Studio has, by the thread, after it has read the label
+                configs that were asked for.
             clock_s: the present moment in seconds.
             look_every_s: the time between two looks at the state file.
         """
@@ -54,6 +55,7 @@ class ReadBack:
         self._again_s: dict[int, float] = {}  # when those are asked for again that could not be; of the thread alone
         self._paused_until_s = 0.0
         self._stopping = False
+        self._to_tell: dict[str, None] = {}
 
     def start(self, projects: Projects) -> None:
         """Begin to answer `soon`, and to look after quiet projects."""
@@ -83,6 +85,8 @@ class ReadBack:
                     self._ask_until_answered(project_id, projects)
                 projects.agree_with_file()
                 self.ask_about_quiet(projects)
+                while self._to_tell and not (self._asked_for or self._stopping):
+                    self._found(self._to_tell.popitem()[0])
             except Exception:
                 logger.exception("Looking after the projects failed unexpectedly.")
 
@@ -108,7 +112,7 @@ class ReadBack:
             for uid in known:
                 if uid in (found, str(project_id)):  # label-studio-ml shortens a uid to the id
                     projects.read_back(uid, project.label_config, order)
-                    self._found(uid)
+                    self._to_tell[uid] = None
         except NoSuchProjectError as error:
             logger.info("%s", error)
         except LabelStudioAPIError as error:

@@ -237,8 +237,9 @@ class LabelStudioClient:
             )
         url, deadline = self._url(target), self._deadline(answer_within_s)
         kind = {} if body is None else {"Content-Type": "application/json"}
+        headers = self.authorization(deadline) | kind
         try:
-            return self._ask(Request(url, method, self.authorization(deadline) | kind, body), deadline, most_bytes)
+            return self._ask(Request(url, method, headers, body), deadline, most_bytes)
         except _UnauthorizedError:
             if self.token_kind != "personal":
                 raise

@@ -66,13 +66,15 @@ def test_a_folder_that_cannot_be_listed_is_not_left_out_in_silence(
     ask = os.scandir
 
     def refuse(path: str) -> Any:
-        if str(path).endswith("closed"):
+        if str(path).endswith(("closed", "lost+found")):
             raise PermissionError(13, "Permission denied", str(path))
         return ask(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(UsageError, match=r"The folder '.*/b/closed' cannot be listed.*: Permission denied\. Let this"):
         files_below(tmp_path)
+    (tmp_path / "b/closed").rename(tmp_path / "b/lost+found")
+    assert [file.name for file in files_below(tmp_path)] == ["a.png", "2.png"]
 
 
 def test_what_is_no_address_is_a_path() -> None:

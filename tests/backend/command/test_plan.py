@@ -140,6 +140,7 @@ def test_results_that_would_overwrite_one_another_are_refused(tmp_path: Path) ->
 def test_no_image_of_the_run_is_overwritten(tmp_path: Path) -> None:
     image, earlier = touch(tmp_path / "x.png"), touch(tmp_path / "x.overlay.png")
     assert "would be overwritten by the result of" in refusal([image, earlier], Wanted())
+    Image.new("RGB", (2, 2)).save(image)
     assert "would be overwritten" in refusal([image], Wanted(image))
     assert "would be overwritten" in refusal([image], Wanted(coco=image))
 

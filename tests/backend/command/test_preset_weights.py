@@ -99,6 +99,19 @@ def test_the_folder_of_the_weights_can_be_moved(tmp_path: Path, monkeypatch: pyt
     assert load_preset(tmp_path / "away" / "weights" / "mine.toml").models.clip != clip  # by its whole path
 
 
+def test_weights_and_base_are_found_behind_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of weights is often a link to a large disk, and `..` leads up from where that is."""
+    large = tmp_path / "mnt" / "large" / "disk"
+    (large / "clip").mkdir(parents=True)
+    (tmp_path / "weights").symlink_to(large)
+    monkeypatch.setattr(preset_weights, "require_reachable", lambda *_: None)
+    monkeypatch.setattr(preset_weights, "_fetched", lambda *_: [("clip", large / "clip")])
+    (tmp_path / "mine.toml").write_text('base = "fast"\nname = "mine"\n')
+    fetch_preset("mine.toml", Path("weights"))
+    clip = load_preset("weights/mine.toml").models.clip
+    assert clip is not None and Path(clip.source).samefile(large / "clip")
+
+
 def test_the_preset_of_the_weights_replaces_none_that_it_is_made_from(
     tmp_path: Path, fetched: list[tuple[str, Path | None]]
 ) -> None:

@@ -164,6 +164,19 @@ def test_what_is_asked_for_soon_is_asked_for_in_the_background(world: World) -> 
     assert eventually(lambda: world.labels(PROJECT_UID) == ["red"])
 
 
+def test_who_asks_now_does_not_wait_for_what_is_done_with_a_project_that_was_found(
+    world: World, settings: LabelStudioSettings
+) -> None:
+    world.projects.setup(PROJECT_UID, config("blue"))
+    told = list[str]()
+    read_back = ReadBack(LabelStudioClient(settings), found=told.append, look_every_s=0.02)
+    assert read_back.ask(1, world.projects) and world.labels(PROJECT_UID) == ["red"]
+    assert not told
+    read_back.start(world.projects)
+    assert eventually(lambda: told == [PROJECT_UID])
+    read_back.stop()
+
+
 def test_what_could_not_be_read_is_asked_for_again_after_a_while(world: World, label_studio: FakeLabelStudio) -> None:
     world.projects.setup(PROJECT_UID, config("red"))
     label_studio.label_config = config("red", "blue")

@@ -55,6 +55,10 @@ def test_a_refused_personal_token_is_explained_without_showing_it(label_studio: 
     assert "refused the token" in str(caught.value)
     assert "LABEL_STUDIO_API_KEY" in str(caught.value)
     assert wrong not in str(caught.value)
+    label_studio.requests.clear()
+    with pytest.raises(LabelStudioAPIError):
+        client(label_studio, wrong).project(1)
+    assert label_studio.paths() == ["/api/token/refresh/"], "a token that is refused is not asked about twice"
 
 
 @pytest.mark.parametrize("token", [LEGACY_TOKEN, PERSONAL_TOKEN])
