@@ -37,8 +37,8 @@ _LONGEST_S = 420.0
 """Of a measurement: one that hangs is ended, so that the others have their time. To compile takes some minutes."""
 _MOST_PROCESSES = 6
 """Of a group: each takes its time to import the libraries, and a GPU may be lost for good."""
-_UNTIL_THE_END = ("training",)
-"""Groups whose measurements end by themselves when the call does."""
+_MAY_TAKE_S = {"tests": 900.0, "training": math.inf}
+"""Of the groups whose one measurement takes longer: all tests are one; a training ends by itself when the call does."""
 _LOST = 70
 """The exit status of a process that cannot use the GPU any more."""
 _MOST_ERROR = 4000
@@ -121,7 +121,7 @@ def _run_group(processes: Any, call: Call, group: str, deadline: float) -> None:
         _log.info("%s: begun, %.1f minutes left", group, left / 60)
         process = processes.Process(target=measure_group, args=(call, group, deadline))
         process.start()
-        why = _ended(process, path, deadline, math.inf if group in _UNTIL_THE_END else _LONGEST_S)
+        why = _ended(process, path, deadline, _MAY_TAKE_S.get(group, _LONGEST_S))
         results = _read(path)
         begun = [name for name, entry in results.items() if entry == {"begun": True}]
         for name in begun:

@@ -13,6 +13,8 @@ from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support import expected_conditions
+from selenium.webdriver.support.wait import WebDriverWait
 
 from backend.pages.blueprint import add_pages
 from backend.settings import LabelStudioSettings, ServerSettings, Settings
@@ -72,8 +74,10 @@ class Person:
         browser.get(self.own)
 
     def press(self, form: str, button: str = "button") -> None:
-        """Press a button of the form that is sent to an address."""
-        self.browser.find_element(By.CSS_SELECTOR, f"form[action='{form}'] {button}").click()
+        """Press a button of the form that is sent to an address, and wait until the next page takes the place."""
+        pressed = self.browser.find_element(By.CSS_SELECTOR, f"form[action='{form}'] {button}")
+        pressed.click()
+        WebDriverWait(self.browser, WITHIN_S).until(expected_conditions.staleness_of(pressed))
 
     def write(self, name: str, text: str) -> None:
         """Fill a field, the first of its name."""
@@ -169,6 +173,7 @@ def _other_prompts(person: Person, label_studio: FakeLabelStudio) -> None:
     person.reads("Other prompts were taken")
     assert label_studio.label_config == TAKEN
     person.press("/page/take/undo")
+    person.reads("Draw them")
     assert "Other prompts were taken" not in shown(person.browser)
     assert label_studio.label_config == CONFIG
 
