@@ -114,11 +114,13 @@ class Fake:
     left: int = 0
 
     def cluster(self, *, joins: bool = True, wait_s: float = 60.0) -> Cluster:
-        self.monkeypatch.setattr("ovdiff.distributed.head.Head.look", lambda *_: self.seen)
-        self.monkeypatch.setattr(Cluster, "answers", lambda *_: self.seen in (Seen.HERE, Seen.UNKNOWN))
         waiting = Waiting(wait_s, 30.0, self.told.append)
         join = self.join if joins else None
-        return Cluster("head:6379", [Node(2.0)], waiting, leave=self.leave, join=join, clock_s=lambda: self.now_s)
+        made = Cluster("head:6379", [Node(2.0)], waiting, leave=self.leave, join=join, clock_s=lambda: self.now_s)
+        # Of this cluster alone: a pool of an earlier test may still look after a real one.
+        self.monkeypatch.setattr(made._head, "look", lambda *_: self.seen)
+        self.monkeypatch.setattr(made, "answers", lambda *_: self.seen in (Seen.HERE, Seen.UNKNOWN))
+        return made
 
     def leave(self) -> None:
         self.left += 1

@@ -15,7 +15,7 @@ import pytest
 
 from converters.workers import as_done, in_order
 from ovdiff.distributed.cluster import Cluster, Waiting
-from ovdiff.distributed.head import Head, Seen
+from ovdiff.distributed.head import Seen
 from ovdiff.distributed.placement import Placement
 from ovdiff.distributed.pool import RayPool
 from ovdiff.distributed.stages import Stages
@@ -215,9 +215,10 @@ def test_calls_of_a_lost_head_are_given_to_workers_of_the_next_connection(
 ) -> None:
     """The cluster itself lives: what tells of the head is a fake, and so are leaving and joining."""
     seen, told = [Seen.HERE], list[str]()
-    monkeypatch.setattr(Head, "look", lambda *_: seen.pop() if len(seen) > 1 else seen[0])
     monkeypatch.setattr("ovdiff.distributed.cluster._LOOK_S", 0.2)  # or the work is done before anybody looks
     cluster = Cluster(ray_cluster.address, (), Waiting(tell=told.append), join=lambda: ray_cluster.nodes)
+    # Of this cluster alone: a service of an earlier test may still look after its own, and would leave the real one.
+    monkeypatch.setattr(cluster._head, "look", lambda *_: seen.pop() if len(seen) > 1 else seen[0])
     with RayPool(cluster, Placement(2, cpus=0), _remember, (7,)) as pool:
         results = []
         for _, (item, state) in in_order(partial(pool.submit, partial(_note_slowly, tmp_path)), range(40), 8):
