@@ -217,7 +217,7 @@ def test_calls_of_a_lost_head_are_given_to_workers_of_the_next_connection(
     seen, told = [Seen.HERE], list[str]()
     monkeypatch.setattr("ovdiff.distributed.cluster._LOOK_S", 0.2)  # or the work is done before anybody looks
     cluster = Cluster(ray_cluster.address, (), Waiting(tell=told.append), join=lambda: ray_cluster.nodes)
-    # Of this cluster alone: a service of an earlier test may still look after its own, and would leave the real one.
+    # Of this cluster alone: another test's pool may look after the real one, and would leave it.
     monkeypatch.setattr(cluster._head, "look", lambda *_: seen.pop() if len(seen) > 1 else seen[0])
     with RayPool(cluster, Placement(2, cpus=0), _remember, (7,)) as pool:
         results = []
