@@ -75,16 +75,22 @@ def test_the_last_list_holds_while_a_storage_is_away(cable: Cable, caplog: pytes
     assert stamps.of(folder / "a") not in (first, None)
 
 
+def held_back(folder: Any, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Have a storage list its folders only after an event, longer than an answer is waited for; return the event."""
+    kind: Any = type(folder.fs_and_path()[0])
+    list_folder, may_answer = kind.ls, threading.Event()
+    monkeypatch.setattr("ovdiff.storage.stamps.ANSWER_S", 0.05)
+    monkeypatch.setattr(kind, "ls", lambda *a, **k: may_answer.wait(60) and list_folder(*a, **k))
+    return may_answer
+
+
 def test_a_storage_that_is_silent_is_not_waited_for_where_a_list_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    now_s, may_answer = 0.0, threading.Event()
+    now_s = 0.0
     folder: Any = place("memory://silent/bank")
     stamps = Stamps(folder, clock_s=lambda: now_s)
     write_whole(folder / "a", b"1")
     assert stamps.of(folder / "b") is None
-    kind: Any = type(folder.fs_and_path()[0])
-    list_folder = kind.ls
-    monkeypatch.setattr("ovdiff.storage.stamps.ANSWER_S", 0.05)
-    monkeypatch.setattr(kind, "ls", lambda *a, **k: may_answer.wait(60) and list_folder(*a, **k))
+    may_answer = held_back(folder, monkeypatch)
     write_whole(folder / "b", b"1")
     now_s = FRESH_S
     assert stamps.of(folder / "b") is None, "the last list holds"
@@ -129,10 +135,7 @@ def test_a_storage_that_is_always_slow_is_seen_with_its_last_answer(monkeypatch:
     stamps = Stamps(folder, clock_s=lambda: now_s)
     write_whole(folder / "a", b"1")
     assert stamps.names() == ["a"]
-    kind: Any = type(folder.fs_and_path()[0])
-    list_folder, may_answer = kind.ls, threading.Event()
-    monkeypatch.setattr("ovdiff.storage.stamps.ANSWER_S", 0.05)
-    monkeypatch.setattr(kind, "ls", lambda *a, **k: may_answer.wait(60) and list_folder(*a, **k))
+    may_answer = held_back(folder, monkeypatch)
     write_whole(folder / "b", b"1")
     now_s = FRESH_S
     assert stamps.names() == ["a"]
