@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from converters.files.redaction import without_secrets
 from converters.selection import ConversionCounts
@@ -109,8 +109,13 @@ def say(text: str) -> None:
     """Print a line of the result for people; letters that the terminal lacks are printed as escapes."""
     if is_json():
         return
-    encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(without_secrets(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    sys.stdout.write(f"{as_shown(text, sys.stdout)}\n")
+
+
+def as_shown(text: str, stream: TextIO) -> str:
+    """Return a text as a stream takes it: without secrets, and with escapes for the letters that the stream lacks."""
+    encoding = stream.encoding or "utf-8"
+    return without_secrets(text).encode(encoding, "backslashreplace").decode(encoding)
 
 
 def say_unless_quiet(text: str) -> None:
@@ -164,9 +169,7 @@ def _in_json(value: Any) -> Any:
 
 def complain(command: str, text: object) -> None:
     """Print a line about a failure on stderr; it begins with the command as it was called."""
-    encoding = sys.stderr.encoding or "utf-8"
-    line = f"{command}: {without_secrets(str(text))}"
-    sys.stderr.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    sys.stderr.write(f"{as_shown(f'{command}: {text}', sys.stderr)}\n")
 
 
 def in_words(error: OSError) -> str:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Protocol, TextIO
 
 from backend.errors import UsageError
-from converters.console import is_json, is_quiet
+from converters.console import as_shown, is_json, is_quiet
 from converters.files.redaction import without_secrets
 
 LINE_EVERY_S = 10.0  # often enough to see that a run lives, and few lines in the log of an hour's run
@@ -177,8 +177,7 @@ def ask(question: str) -> bool:
 
 def _write(text: str, stream: TextIO) -> None:
     """Write a line above the progress bar, if there is one; letters that the stream lacks are written as escapes."""
-    encoding = stream.encoding or "utf-8"
-    text = without_secrets(text).encode(encoding, "backslashreplace").decode(encoding)
+    text = as_shown(text, stream)
     try:
         from tqdm import tqdm
     except ModuleNotFoundError:  # the distribution without an extra: the converters' commands show no bar
